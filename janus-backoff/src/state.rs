@@ -1,0 +1,160 @@
+//! What a series of failures comes to: the next delay, or the end.
+//!
+//! Invariants, which the property tests in `tests/properties.rs` cite:
+//!
+//! 1. A delay is at most `max_delay`, and at most the ceiling that `preview` shows for its attempt.
+//! 2. A delay is at least `min(1 ms, base_delay)`, unless `initial_delay` or `max_delay` is shorter.
+//! 3. The breaker opens exactly on the `max_retries`-th failure inside the window.
+//! 4. Memory is bounded by `max_retries` instants; without a breaker there are none.
+//! 5. The same config, seed and calls give the same answers.
+
+use crate::jitter::uniform;
+use crate::random::SplitMix64;
+use crate::{BackoffConfig, Jitter, SlidingWindow};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What to do after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum BackoffAction {
+    /// Try again after this delay.
+    Retry(Duration),
+    /// Give up: too many failures inside the window.
+    CircuitOpen {
+        /// Failures inside the window, this one included.
+        failures: u32,
+        /// How many the breaker was set to open at.
+        max_retries: u32,
+    },
+}
+
+/// The failures of one service so far.
+///
+/// Configurations can be shared: [`new`](Self::new) takes a [`BackoffConfig`] or an `Arc` of one.
+#[derive(Debug, Clone)]
+pub struct BackoffState {
+    config: Arc<BackoffConfig>,
+    random: SplitMix64,
+    attempt: u32,
+    /// The last delay drawn: what decorrelated jitter grows from.
+    previous: Duration,
+    window: SlidingWindow,
+    run_started: Option<Instant>,
+}
+
+impl BackoffState {
+    /// No failures yet. The seed decides every delay to come.
+    ///
+    /// The configuration is taken as it is; check it with [`BackoffConfig::validate`] where it comes from.
+    #[must_use]
+    pub fn new(config: impl Into<Arc<BackoffConfig>>, seed: u64) -> Self {
+        let config = config.into();
+        Self {
+            random: SplitMix64::new(seed),
+            attempt: 0,
+            previous: config.base_delay,
+            window: SlidingWindow::new(),
+            run_started: None,
+            config,
+        }
+    }
+
+    /// A run has begun: the cooldown counts from here.
+    pub const fn record_start(&mut self, now: Instant) {
+        self.run_started = Some(now);
+    }
+
+    /// When the present run will have lasted the cooldown period, if there is anything to clear by then.
+    #[must_use]
+    pub fn cooldown_at(&self) -> Option<Instant> {
+        if self.is_clear() {
+            return None;
+        }
+        self.run_started?.checked_add(self.config.cooldown_period)
+    }
+
+    /// Clears attempts and window if the present run has lasted the cooldown period. Answers whether it cleared anything.
+    pub fn maybe_reset_on_cooldown(&mut self, now: Instant) -> bool {
+        let due = self.cooldown_at().is_some_and(|at| at <= now);
+        if due {
+            self.reset();
+        }
+        due
+    }
+
+    /// A run has failed: counts it, and answers what to do.
+    ///
+    /// A run that lasted the cooldown period should first be given to
+    /// [`maybe_reset_on_cooldown`](Self::maybe_reset_on_cooldown).
+    pub fn next_backoff(&mut self, now: Instant) -> BackoffAction {
+        self.attempt = self.attempt.saturating_add(1);
+        let max_retries = self.config.max_retries;
+        if self.config.has_circuit_breaker() {
+            let period = self.config.circuit_breaker_window;
+            let failures = self.window.record(now, period, max_retries);
+            if failures >= max_retries {
+                return BackoffAction::CircuitOpen {
+                    failures,
+                    max_retries,
+                };
+            }
+        }
+        BackoffAction::Retry(self.draw())
+    }
+
+    /// A run has ended cleanly: the delay starts over at `base_delay`, which is also how long to pause before another run. The
+    /// breaker's window stays, so a service that alternates between success and failure still trips it.
+    pub fn record_clean_exit(&mut self) -> Duration {
+        self.attempt = 0;
+        self.previous = self.config.base_delay;
+        self.config.base_delay
+    }
+
+    /// Forgets every failure. The random sequence goes on.
+    pub fn reset(&mut self) {
+        self.attempt = 0;
+        self.previous = self.config.base_delay;
+        self.window.clear();
+    }
+
+    /// Consecutive failures so far.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Failures inside the breaker's window at `now`; 0 without a breaker.
+    #[must_use]
+    pub fn recent_failures(&self, now: Instant) -> u32 {
+        self.window.count(now, self.config.circuit_breaker_window)
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &BackoffConfig {
+        &self.config
+    }
+
+    fn is_clear(&self) -> bool {
+        self.attempt == 0 && self.window.is_empty()
+    }
+
+    fn draw(&mut self) -> Duration {
+        let config = &self.config;
+        let ceiling = config.ceiling(self.attempt);
+        let high = match (config.jitter, self.attempt) {
+            (Jitter::None, _) => {
+                self.previous = ceiling;
+                return ceiling;
+            }
+            (Jitter::Decorrelated, 2..) => self.previous.saturating_mul(3).min(ceiling),
+            (Jitter::Decorrelated | Jitter::Full | Jitter::Equal, _) => ceiling,
+        };
+        let low = config.floor(high);
+        let delay = uniform(low, high, self.random.next());
+        // An initial delay of zero must not hold all later ones down.
+        self.previous = delay.max(config.base_delay);
+        delay
+    }
+}

@@ -1,0 +1,124 @@
+//! Events inside a sliding period, in bounded memory.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Counts events inside a sliding period, and remembers no more of them than it needs to answer "are there `limit` of them?".
+///
+/// An event that is exactly `period` old still counts, as in Erlang/OTP's supervisor. Memory is bounded by `limit` instants
+/// whatever happens; nothing is allocated before the first event.
+#[derive(Debug, Clone, Default)]
+pub struct SlidingWindow {
+    events: VecDeque<Instant>,
+}
+
+impl SlidingWindow {
+    /// An empty window.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Records an event and answers how many there are inside the period, itself included: at most `limit`.
+    ///
+    /// A `now` before the last event counts as that event's time. A `limit` of 0 records nothing.
+    pub fn record(&mut self, now: Instant, period: Duration, limit: u32) -> u32 {
+        let now = self.events.back().map_or(now, |last| now.max(*last));
+        self.forget_older(now, period);
+        while self.len() >= limit {
+            if self.events.pop_front().is_none() {
+                return 0;
+            }
+        }
+        self.events.push_back(now);
+        self.len()
+    }
+
+    /// How many events are inside the period that ends at `now`.
+    #[must_use]
+    pub fn count(&self, now: Instant, period: Duration) -> u32 {
+        // In order of time, so all the old ones stand in front.
+        let old = self
+            .events
+            .partition_point(|event| now.saturating_duration_since(*event) > period);
+        saturating_u32(self.events.len() - old)
+    }
+
+    /// Forgets everything. Keeps no more memory than it has.
+    pub fn clear(&mut self) {
+        self.events.clear();
+    }
+
+    /// Whether it remembers nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    fn len(&self) -> u32 {
+        saturating_u32(self.events.len())
+    }
+
+    fn forget_older(&mut self, now: Instant, period: Duration) {
+        while let Some(oldest) = self.events.front() {
+            if now.saturating_duration_since(*oldest) <= period {
+                break;
+            }
+            self.events.pop_front();
+        }
+    }
+}
+
+fn saturating_u32(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn t0() -> Instant {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test needs one instant to count from"
+        )]
+        Instant::now()
+    }
+
+    #[test]
+    fn counts_up_to_the_edge_of_the_period_and_not_beyond() {
+        let (t0, mut window) = (t0(), SlidingWindow::new());
+        assert_eq!(window.record(t0, 10 * S, 5), 1);
+        assert_eq!(window.record(t0 + 10 * S, 10 * S, 5), 2);
+        assert_eq!(window.count(t0 + 10 * S, 10 * S), 2);
+        assert_eq!(
+            window.count(t0 + 10 * S + Duration::from_nanos(1), 10 * S),
+            1
+        );
+        assert_eq!(window.record(t0 + 21 * S, 10 * S, 5), 1);
+    }
+
+    #[test]
+    fn remembers_no_more_than_the_limit() {
+        let (t0, mut window) = (t0(), SlidingWindow::new());
+        for _ in 0..1000 {
+            assert!(window.record(t0, S, 3) <= 3);
+        }
+        assert_eq!(window.events.len(), 3);
+        assert_eq!(window.record(t0, S, 0), 0);
+        assert!(window.is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_goes_backwards_is_clamped() {
+        let (t0, mut window) = (t0() + 100 * S, SlidingWindow::new());
+        assert_eq!(window.record(t0, S, 9), 1);
+        assert_eq!(window.record(t0 - 50 * S, S, 9), 2);
+        assert_eq!(window.count(t0 - 50 * S, S), 2);
+        assert_eq!(window.count(t0 + 2 * S, S), 0);
+    }
+}

@@ -1,0 +1,249 @@
+//! One failure of a service: its kind, and the error behind it.
+
+use std::error::Error;
+use std::fmt::{self, Display, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// In which way a run failed. Failures are counted by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The run returned an error.
+    Error,
+    /// The run panicked.
+    Panic,
+    /// The run did not become ready in time.
+    StartTimeout,
+    /// The run stopped giving signs of life.
+    Hang,
+}
+
+impl FailureKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Panic, Self::StartTimeout, Self::Hang];
+
+    /// The snake_case name, as `Display` and serde write it: a label for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::StartTimeout => "start_timeout",
+            Self::Hang => "hang",
+        }
+    }
+}
+
+impl Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One failure: what kind it was, and the error itself. Cheap to clone.
+///
+/// The error is kept as it came. It is turned into text only when somebody reads it ([`Display`] of the failure), so a
+/// crash loop that nobody watches formats nothing.
+#[derive(Clone)]
+pub struct Failure {
+    kind: FailureKind,
+    error: Arc<dyn Error + Send + Sync>,
+}
+
+impl Failure {
+    /// A failure of the given kind. `error` is anything `?` would take: a std or thiserror error, or text.
+    pub fn new(kind: FailureKind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::from_shared(kind, Arc::from(error.into()))
+    }
+
+    /// The same, for an error that is already shared: allocates nothing.
+    #[must_use]
+    pub fn from_shared(kind: FailureKind, error: Arc<dyn Error + Send + Sync>) -> Self {
+        Self { kind, error }
+    }
+
+    /// In which way the run failed.
+    #[must_use]
+    pub const fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// The error itself, to downcast or to walk.
+    #[must_use]
+    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.error
+    }
+}
+
+/// The error and everything that caused it: `outer: middle: root`.
+///
+/// The error's own `Display` is somebody else's code: if it panics, this says so instead of passing the panic on. If it
+/// fails, what it had written until then is kept.
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        let written = catch_unwind(AssertUnwindSafe(|| write_chain(&mut text, &*self.error)));
+        if written.is_err() {
+            text.push_str("<the error's Display panicked>");
+        }
+        f.pad(&text)
+    }
+}
+
+/// Writes `error` and its sources, outermost first. A source whose text already stands at the end is not repeated: many
+/// errors print their source themselves.
+fn write_chain(text: &mut String, error: &(dyn Error + 'static)) {
+    // `String` never fails to be written to; a `Display` that fails by itself just ends there.
+    let append = |text: &mut String, error: &dyn Error| {
+        let start = text.len();
+        if write!(text, "{error}").is_err() {
+            text.push_str("<the error's Display failed>");
+        }
+        start
+    };
+    append(text, error);
+    let mut source = error.source();
+    // Bounded: a chain that runs in a circle must not hang the reader.
+    for _ in 0..MAX_SOURCES {
+        let Some(error) = source else { return };
+        let end = text.len();
+        text.push_str(": ");
+        let start = append(text, error);
+        let (before, own) = (&text[..end], &text[start..]);
+        if own.is_empty() || before.ends_with(own) {
+            text.truncate(end);
+        }
+        source = error.source();
+    }
+}
+
+/// How deep a chain of sources is followed.
+const MAX_SOURCES: usize = 32;
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failure")
+            .field("kind", &self.kind)
+            .field("error", &format_args!("{self}"))
+            .finish()
+    }
+}
+
+/// How many failures of each kind there have been. Counts saturate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FailureCounts([u32; FailureKind::ALL.len()]);
+
+impl FailureCounts {
+    /// How many of this kind.
+    #[must_use]
+    pub const fn of(&self, kind: FailureKind) -> u32 {
+        self.0[kind as usize]
+    }
+
+    /// How many in all.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.0.iter().fold(0, |sum, n| sum.saturating_add(*n))
+    }
+
+    pub(crate) const fn record(&mut self, kind: FailureKind) {
+        let count = &mut self.0[kind as usize];
+        *count = count.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    fn chain(texts: &[&'static str]) -> Link {
+        let (text, rest) = texts.split_first().unwrap();
+        Link {
+            text,
+            source: (!rest.is_empty()).then(|| Box::new(chain(rest))),
+        }
+    }
+
+    fn shown(error: impl Into<Box<dyn Error + Send + Sync>>) -> String {
+        Failure::new(FailureKind::Error, error).to_string()
+    }
+
+    #[test]
+    fn the_whole_chain_is_shown() {
+        assert_eq!(
+            shown(chain(&["outer", "middle", "root"])),
+            "outer: middle: root"
+        );
+    }
+
+    #[test]
+    fn a_source_that_the_error_prints_itself_is_not_repeated() {
+        assert_eq!(shown(chain(&["outer: root", "root"])), "outer: root");
+        assert_eq!(shown(chain(&["outer", ""])), "outer");
+    }
+
+    #[test]
+    fn text_is_an_error_too() {
+        assert_eq!(shown("plain"), "plain");
+    }
+
+    #[derive(Debug)]
+    struct Rude;
+    impl Display for Rude {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("no text for you")
+        }
+    }
+    impl Error for Rude {}
+
+    #[test]
+    fn a_panicking_display_is_contained() {
+        assert_eq!(shown(Rude), "<the error's Display panicked>");
+    }
+
+    #[derive(Debug)]
+    struct Ring;
+    impl Display for Ring {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("round")
+        }
+    }
+    impl Error for Ring {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn a_chain_in_a_circle_ends() {
+        assert_eq!(shown(Ring), "round");
+    }
+
+    #[test]
+    fn counts_are_kept_by_kind_and_saturate() {
+        let mut counts = FailureCounts::default();
+        counts.record(FailureKind::Panic);
+        counts.record(FailureKind::Error);
+        counts.record(FailureKind::Panic);
+        assert_eq!(counts.of(FailureKind::Panic), 2);
+        assert_eq!(counts.of(FailureKind::Hang), 0);
+        assert_eq!(counts.total(), 3);
+        counts.0 = [u32::MAX; 4];
+        counts.record(FailureKind::Hang);
+        assert_eq!(counts.of(FailureKind::Hang), u32::MAX);
+        assert_eq!(counts.total(), u32::MAX);
+    }
+}
