@@ -50,10 +50,14 @@ impl Display for FailureKind {
 ///
 /// The error is kept as it came. It is turned into text only when somebody reads it ([`Display`] of the failure), so a
 /// crash loop that nobody watches formats nothing.
+///
+/// Dropping an error runs somebody else's code, and whoever happens to hold the last clone must not pay for it: a panic in
+/// the error's `Drop` is caught.
 #[derive(Clone)]
 pub struct Failure {
     kind: FailureKind,
-    error: Arc<dyn Error + Send + Sync>,
+    /// `None` only inside `drop`.
+    error: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
@@ -65,7 +69,10 @@ impl Failure {
     /// The same, for an error that is already shared: allocates nothing.
     #[must_use]
     pub fn from_shared(kind: FailureKind, error: Arc<dyn Error + Send + Sync>) -> Self {
-        Self { kind, error }
+        Self {
+            kind,
+            error: Some(error),
+        }
     }
 
     /// In which way the run failed.
@@ -77,9 +84,27 @@ impl Failure {
     /// The error itself, to downcast or to walk.
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &*self.error
+        match &self.error {
+            Some(error) => &**error,
+            None => &Dropped,
+        }
     }
 }
+
+impl Drop for Failure {
+    fn drop(&mut self) {
+        let error = self.error.take();
+        // What a destructor's panic carries is of no use to anyone here, and may panic in turn when it is dropped.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(error))) {
+            std::mem::forget(payload);
+        }
+    }
+}
+
+/// Stands in for an error that is being dropped; nobody can see it.
+#[derive(Debug, thiserror::Error)]
+#[error("dropped")]
+struct Dropped;
 
 /// The error and everything that caused it: `outer: middle: root`.
 ///
@@ -88,7 +113,7 @@ impl Failure {
 impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        let written = catch_unwind(AssertUnwindSafe(|| write_chain(&mut text, &*self.error)));
+        let written = catch_unwind(AssertUnwindSafe(|| write_chain(&mut text, self.error())));
         if written.is_err() {
             text.push_str("<the error's Display panicked>");
         }
@@ -230,6 +255,29 @@ mod tests {
     #[test]
     fn a_chain_in_a_circle_ends() {
         assert_eq!(shown(Ring), "round");
+    }
+
+    #[derive(Debug)]
+    struct Bomb;
+    impl Display for Bomb {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("tick")
+        }
+    }
+    impl Error for Bomb {}
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("boom");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_errors_drop_is_contained() {
+        let failure = Failure::new(FailureKind::Error, Bomb);
+        let last = failure.clone();
+        drop(failure);
+        assert_eq!(last.to_string(), "tick");
+        drop(last);
     }
 
     #[test]

@@ -1,0 +1,103 @@
+//! Supervision of the long-running services of one tokio process.
+//!
+//! A service is an `async fn run(&self, cancel)`. The supervisor starts it, catches its errors and its panics, restarts it
+//! with exponential backoff and jitter, gives up through a circuit breaker, shows what every service is doing, and on SIGTERM
+//! brings everything down in time.
+//!
+//! ```text
+//!   a service's exit, a stop request, a timer
+//!        │
+//!        ▼                 Input + now
+//!   driver (tokio) ──────────────────────────▶ ServiceMachine (pure)
+//!        ▲                                     lifecycle + backoff + policy
+//!        └──────────────────────────────────── │
+//!              Command: run, stop, abort       │ events
+//!                                              ▼
+//!                        snapshots, counters, log lines, your Observers
+//! ```
+//!
+//! ```
+//! use janus_supervisor::{JanusSupervisor, ServiceError, SupervisorConfig, service_fn};
+//! use std::time::Duration;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let supervisor = JanusSupervisor::new(SupervisorConfig::default().with_shutdown_timeout(Duration::from_secs(5)));
+//! supervisor.spawn_service(service_fn("ticker", |cancel| async move {
+//!     cancel.cancelled().await; // your work goes here
+//!     Ok(())
+//! }))?;
+//! # supervisor.trigger_shutdown();
+//! let report = supervisor.run_until_shutdown().await?; // SIGTERM, Ctrl-C, or trigger_shutdown()
+//! println!("{report}"); // shutdown (SIGTERM): 1 drained in 0ns
+//! # assert_eq!(report.exit_code(), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What happens when
+//!
+//! | the run ends by            | [`Always`](RestartPolicy::Always) | [`OnFailure`](RestartPolicy::OnFailure) | [`Never`](RestartPolicy::Never) |
+//! |----------------------------|--------------------------|-------------------------|-------------------------|
+//! | `Ok(())`                   | waits `base_delay`, runs again | completed         | completed               |
+//! | `Err`, panic               | backoff, runs again      | backoff, runs again     | unrecoverable           |
+//! | [`ServiceError::permanent`] | unrecoverable           | unrecoverable           | unrecoverable           |
+//! | the breaker opens          | circuit breaker open     | circuit breaker open    | -                       |
+//! | a stop was requested       | cancelled; an error on the way out is kept | the same | the same             |
+//! | an error that says "cancelled", and nobody cancelled | a failure like any other | the same | the same |
+//! | its grace is over          | dropped: aborted         | the same                | the same                |
+//!
+//! A clean exit is not a failure: it is counted nowhere, and sets the delay back to the base. When a run has lasted
+//! [`cooldown_period`](BackoffConfig::cooldown_period), earlier failures are forgotten then and there, while it is up.
+//!
+//! # The crates
+//!
+//! | crate | use it |
+//! |-------|--------|
+//! | `janus-supervisor` | to run services |
+//! | `janus-backoff` | to retry anything, with or without a runtime |
+//! | `janus-lifecycle` | to write a metrics backend ([`Observer`]) or a supervisor of your own |
+//!
+//! # Features
+//!
+//! - `serde` (off by default): configuration with human durations (`"250ms"`, `"5m"`), snapshots and reports as plain data.
+//!
+//! # Runtime
+//!
+//! Services run on the tokio runtime that they are spawned in, which needs its time driver and, for signals, its I/O driver
+//! (`enable_all`). Time is tokio's: under a paused clock, tests of restarts take no time at all.
+
+pub mod adapters;
+mod cell;
+mod clock;
+mod config;
+mod driver;
+mod error;
+mod handle;
+mod log;
+pub mod machine;
+mod metrics;
+mod registry;
+mod report;
+#[cfg(feature = "serde")]
+mod serde_impl;
+mod service;
+mod shared;
+mod supervisor;
+
+pub use config::{SpawnOptions, SupervisorConfig};
+pub use error::{PanicError, RemoveError, ServiceError, SpawnError, SupervisorError};
+pub use handle::ServiceHandle;
+pub use janus_backoff::{
+    BackoffAction, BackoffConfig, BackoffState, ConfigError, Jitter, SlidingWindow,
+};
+pub use janus_lifecycle::{
+    AfterExit, EventKind, Exit, Failure, FailureCounts, FailureKind, Observer, ParsePolicyError,
+    RestartPolicy, Retry, RunOutcome, ServiceEvent, ServiceLifecycle, ServiceLifecycleSnapshot,
+    ServicePhase, TerminationReason, TransitionError,
+};
+pub use metrics::{MetricsSnapshot, SupervisorMetrics};
+pub use report::{DrainReport, ShutdownCause, ShutdownReport};
+pub use service::{BoxService, JanusService, ServiceFn, service_fn};
+pub use supervisor::{JanusSupervisor, SupervisorSnapshot};
+pub use tokio_util::sync::CancellationToken;

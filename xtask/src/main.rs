@@ -1,1 +1,78 @@
-fn main(){}
+//! The project's own chores, one command each and one file each: `cargo xtask <chore>`.
+//!
+//! `cargo xtask ci` is the whole CI, and runs locally. Every step of it is a chore too, so that what went
+//! red can be run again alone: `cargo xtask edges`.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a chore talks to the person who runs it"
+)]
+
+mod ci;
+mod clippy;
+mod clock;
+mod demo;
+mod doc;
+mod edges;
+mod examples;
+mod fmt;
+mod outside;
+mod package;
+mod process;
+mod test;
+mod unreached;
+mod workspace;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::ci::STEPS;
+use crate::workspace::Workspace;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the chore that the first argument names, with the arguments after it.
+fn dispatch(args: &[String]) -> Result<()> {
+    let Some((chore, rest)) = args.split_first() else {
+        bail!("which chore?\n\n{}", usage());
+    };
+    match chore.as_str() {
+        "help" | "--help" | "-h" => println!("{}", usage()),
+        "ci" => ci::run(&Workspace::read()?, rest)?,
+        "demo" => demo::run(&Workspace::read()?, rest)?,
+        name => {
+            let Some(step) = STEPS.iter().find(|step| step.name == name) else {
+                bail!("there is no chore `{name}`\n\n{}", usage());
+            };
+            ensure!(rest.is_empty(), "`{name}` takes no arguments");
+            (step.run)(&Workspace::read()?)?;
+        }
+    }
+    Ok(())
+}
+
+/// What can be asked for, the steps of the CI in their order.
+fn usage() -> String {
+    let mut text = String::from(
+        "usage: cargo xtask <chore>\n\n  \
+         ci [--skip-test]   every step below, in this order, until one fails\n  \
+         demo [args]        run the example `fleet`, with the arguments passed on\n\n\
+         steps of the ci, each a chore of its own:\n",
+    );
+    for step in STEPS {
+        text.push_str(&format!("  {:<10} {}\n", step.name, step.about));
+    }
+    text
+}

@@ -1,0 +1,145 @@
+//! One service as everybody shares it: its machine behind its own lock, and the ways to reach its task.
+//!
+//! Invariants:
+//!
+//! 1. Only the service's own task (or the task's destructor) gives the machine an input; everybody else reads.
+//! 2. Nothing but pure code runs while the lock is held: no observer, no user's `Drop` or `Display`, no await.
+
+use crate::machine::ServiceMachine;
+use crate::{CancellationToken, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot, clock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+#[derive(Debug)]
+pub(crate) struct ServiceCell {
+    pub(crate) name: Arc<str>,
+    /// The place in the order of spawning.
+    pub(crate) id: u64,
+    pub(crate) policy: RestartPolicy,
+    inner: Mutex<Inner>,
+    stop_requested: AtomicBool,
+    /// What the present run has left outside its future: threads of the blocking pool.
+    holds: AtomicUsize,
+    /// The task is over, and with it the service's value.
+    finished: AtomicBool,
+    /// `holds` went back to zero, or `finished` was set.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Inner {
+    machine: ServiceMachine,
+    /// The token that the present run was given, or the next will be.
+    token: CancellationToken,
+}
+
+impl ServiceCell {
+    pub(crate) fn new(
+        name: Arc<str>,
+        id: u64,
+        policy: RestartPolicy,
+        machine: ServiceMachine,
+        token: CancellationToken,
+    ) -> Self {
+        Self {
+            name,
+            id,
+            policy,
+            inner: Mutex::new(Inner { machine, token }),
+            stop_requested: AtomicBool::new(false),
+            holds: AtomicUsize::new(0),
+            finished: AtomicBool::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Only pure code runs inside (invariant 2), so there is no half-done change to be afraid of.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the service's own task only: invariant 1.
+    pub(crate) fn with_machine<R>(&self, act: impl FnOnce(&mut ServiceMachine) -> R) -> R {
+        act(&mut self.lock().machine)
+    }
+
+    /// A look at the lifecycle. `read` is pure code: invariant 2.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&ServiceLifecycle) -> R) -> R {
+        read(self.lock().machine.lifecycle())
+    }
+
+    pub(crate) fn snapshot(&self) -> ServiceLifecycleSnapshot {
+        // The last error is formatted from a copy, outside the lock.
+        let lifecycle = self.read(Clone::clone);
+        lifecycle.snapshot(clock::now())
+    }
+
+    pub(crate) fn token(&self) -> CancellationToken {
+        self.lock().token.clone()
+    }
+
+    /// Puts another token in place of one that the service cancelled itself.
+    pub(crate) fn replace_token(&self, token: CancellationToken) {
+        let old = std::mem::replace(&mut self.lock().token, token);
+        drop(old);
+    }
+
+    /// Asks the service to stop. Repeating it is harmless.
+    pub(crate) fn request_stop(&self) {
+        self.stop_requested.store(true, Ordering::Release);
+        self.token().cancel();
+    }
+
+    pub(crate) fn is_stop_requested(&self) -> bool {
+        self.stop_requested.load(Ordering::Acquire)
+    }
+
+    /// The run has something outside its future; it is not over before that is gone.
+    pub(crate) fn hold(self: &Arc<Self>) -> Hold {
+        self.holds.fetch_add(1, Ordering::Relaxed);
+        Hold(Arc::clone(self))
+    }
+
+    /// Waits until the run holds nothing any more.
+    pub(crate) async fn released(&self) {
+        self.until(|| self.holds.load(Ordering::Acquire) == 0).await;
+    }
+
+    pub(crate) fn set_finished(&self) {
+        self.finished.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    /// Waits until the service's task is over.
+    pub(crate) async fn finished(&self) {
+        self.until(|| self.is_finished()).await;
+    }
+
+    async fn until(&self, condition: impl Fn() -> bool) {
+        loop {
+            // Made before the look, so that no change falls between the look and the wait.
+            let changed = self.changed.notified();
+            if condition() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Keeps a run from counting as over: see [`ServiceCell::hold`].
+#[derive(Debug)]
+pub(crate) struct Hold(Arc<ServiceCell>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.0.holds.fetch_sub(1, Ordering::Release) == 1 {
+            self.0.changed.notify_waiters();
+        }
+    }
+}

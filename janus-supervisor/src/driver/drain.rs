@@ -1,0 +1,80 @@
+//! Waiting for every service to end, and for no longer than agreed.
+
+use crate::report::DrainReport;
+use crate::shared::{Began, Shared};
+use crate::{ServicePhase, TerminationReason, clock};
+use std::time::Instant;
+
+/// Waits until no service is left. Once a shutdown has begun, it has two bounds: at `shutdown_timeout` what is left is
+/// dropped, and `abort_timeout` later it returns, whatever is left then.
+pub(crate) async fn drain(shared: &Shared) -> DrainReport {
+    tokio::select! {
+        biased;
+        () = shared.root.cancelled() => {}
+        () = shared.tracker.wait() => {}
+    }
+    if !shared.root.is_cancelled() {
+        return DrainReport::default();
+    }
+    let began = shared.began(clock::now());
+    tokio::select! {
+        biased;
+        () = shared.tracker.wait() => {}
+        () = shared.abort.cancelled() => gone(shared).await,
+        () = sleep_until(began.at.checked_add(shared.shutdown_timeout)) => {
+            shared.abort.cancel();
+            gone(shared).await;
+        }
+    }
+    // Every caller gets the same answer, also one that comes later.
+    shared
+        .drained
+        .get_or_init(|| report(shared, began, clock::now()))
+        .clone()
+}
+
+/// The second bound: what was dropped must be gone.
+async fn gone(shared: &Shared) {
+    let latest = clock::now().checked_add(shared.abort_timeout);
+    tokio::select! {
+        biased;
+        () = shared.tracker.wait() => {}
+        () = sleep_until(latest) => {}
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn report(shared: &Shared, began: &Began, now: Instant) -> DrainReport {
+    let mut report = DrainReport {
+        took: now.saturating_duration_since(began.at),
+        ..DrainReport::default()
+    };
+    for cell in shared.registry.list() {
+        let (phase, aborted, since) = cell.read(|lifecycle| {
+            let aborted = lifecycle.termination_reason() == Some(&TerminationReason::Aborted);
+            (lifecycle.phase(), aborted, lifecycle.phase_since())
+        });
+        if !cell.is_finished() {
+            report.stuck.push(cell.name.to_string());
+        } else if phase == ServicePhase::Terminated && since >= began.at {
+            if aborted {
+                report.aborted.push(cell.name.to_string());
+            } else {
+                report.drained += 1;
+            }
+        }
+    }
+    report
+}
+
+/// For a task that must end with the fleet: ready when a shutdown has begun and no service is left.
+pub(crate) async fn drained(shared: &Shared) {
+    shared.root.cancelled().await;
+    shared.tracker.wait().await;
+}

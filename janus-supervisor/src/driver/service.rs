@@ -1,0 +1,272 @@
+//! The task of one service: waits, reads the clock once, asks the machine, does what it says.
+//!
+//! Invariants:
+//!
+//! 1. All of the user's code (the run, its `Drop`, the service's `Drop`) is called inside `caught`: a panic never leaves it.
+//! 2. The machine hears of everything, also when the runtime drops the task in the middle: see [`Task`]'s `Drop`.
+//! 3. A stop is seen in the same poll as whatever else has happened, and is told first.
+
+use super::caught;
+use super::current::Ambient;
+use super::timer::Timer;
+use crate::cell::ServiceCell;
+use crate::log::{self, FailureLog};
+use crate::machine::{Command, Ended, Input, Step};
+use crate::shared::Shared;
+use crate::{
+    CancellationToken, Exit, Failure, FailureKind, JanusService, PanicError, ServiceError,
+    ServiceEvent, clock,
+};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+use tracing::Span;
+
+/// Runs a service until it has terminated. `task` is the first parameter, so that it is dropped last.
+pub(crate) async fn drive<S: JanusService>(mut task: Task, service: S) {
+    {
+        let mut ambient = Ambient::new(Arc::clone(&task.cell));
+        let mut token = task.cell.token();
+        let mut signal = pin!(token.clone().cancelled_owned());
+        let mut awaited = Awaited::Stop;
+        let mut run = pin!(None);
+        let mut span = Span::none();
+        let mut timer = Timer::default();
+
+        let mut now = clock::now();
+        let mut next = match task.stop(now) {
+            Some(stop) => task.tell(now, stop),
+            None => task.tell(now, Input::Start),
+        };
+        loop {
+            match next.command {
+                Command::Run => {
+                    span = task.span();
+                    let begin = || service.run(token.clone());
+                    match caught(|| span.in_scope(|| ambient.scope(begin))) {
+                        Ok(future) => run.set(Some(future)),
+                        Err(panic) => {
+                            next = task.tell_end(now, Err(panic));
+                            continue;
+                        }
+                    }
+                }
+                Command::Stop => token.cancel(),
+                Command::Abort => {
+                    task.discard("run", || span.in_scope(|| ambient.scope(|| run.set(None))));
+                    task.cell.released().await;
+                    now = clock::now();
+                    next = task.tell(now, Input::Gone);
+                    continue;
+                }
+                Command::Wait => {}
+                Command::Finish => break,
+            }
+
+            let woken = poll_fn(|cx| {
+                let end = match run.as_mut().as_pin_mut() {
+                    None => Poll::Pending,
+                    Some(future) => {
+                        match caught(|| span.in_scope(|| ambient.scope(|| future.poll(cx)))) {
+                            Ok(poll) => poll.map(Ok),
+                            Err(panic) => Poll::Ready(Err(panic)),
+                        }
+                    }
+                };
+                let signalled = awaited != Awaited::Nothing && signal.as_mut().poll(cx).is_ready();
+                match end {
+                    Poll::Ready(end) => Poll::Ready(Woken::by(signalled, Some(end))),
+                    Poll::Pending if signalled => Poll::Ready(Woken::by(true, None)),
+                    Poll::Pending => timer
+                        .poll(next.deadline, now, cx)
+                        .map(|()| Woken::by(false, None)),
+                }
+            })
+            .await;
+
+            let was_due = next.deadline.is_some_and(|at| at <= now);
+            if woken.signalled || woken.end.is_some() || !was_due {
+                now = clock::now();
+            }
+            if woken.signalled {
+                if awaited == Awaited::Abort {
+                    awaited = Awaited::Nothing;
+                    next = task.tell(now, Input::Abort);
+                } else if let Some(stop) = task.stop(now) {
+                    awaited = Awaited::Abort;
+                    signal.set(task.shared.abort.clone().cancelled_owned());
+                    next = task.tell(now, stop);
+                } else {
+                    // The service cancelled its own token: that asks nobody to stop. The next run gets a fresh one.
+                    token = task.renew_token();
+                    signal.set(token.clone().cancelled_owned());
+                    next.command = Command::Wait;
+                }
+            }
+            match woken.end {
+                Some(mut end) => {
+                    let dropped = caught(|| span.in_scope(|| ambient.scope(|| run.set(None))));
+                    if let (Ok(Ok(())), Err(panic)) = (&end, dropped) {
+                        end = Err(panic);
+                    }
+                    span = Span::none();
+                    next = task.tell_end(now, end);
+                }
+                None if woken.signalled => {}
+                None => next = task.tell(now, Input::Tick),
+            }
+        }
+    }
+    task.discard("service", || drop(service));
+}
+
+/// What a run came to: what it returned, or its panic.
+type End = Result<Result<(), ServiceError>, PanicError>;
+
+/// Why a wait is over. With neither of the two, time has passed.
+struct Woken {
+    signalled: bool,
+    end: Option<End>,
+}
+
+impl Woken {
+    const fn by(signalled: bool, end: Option<End>) -> Self {
+        Self { signalled, end }
+    }
+}
+
+/// Which signal the task waits for. A stop comes once, then an abort may.
+#[derive(PartialEq, Eq)]
+enum Awaited {
+    Stop,
+    Abort,
+    Nothing,
+}
+
+/// The part of a [`Step`] that is left to do.
+struct Next {
+    command: Command,
+    deadline: Option<Instant>,
+}
+
+/// What the task of a service knows, whatever the type of the service.
+#[derive(Debug)]
+pub(crate) struct Task {
+    cell: Arc<ServiceCell>,
+    shared: Arc<Shared>,
+    failures: FailureLog,
+}
+
+impl Task {
+    pub(crate) fn new(cell: Arc<ServiceCell>, shared: Arc<Shared>) -> Self {
+        Self {
+            cell,
+            shared,
+            failures: FailureLog::default(),
+        }
+    }
+
+    /// Gives the machine an input, and tells everybody what has happened.
+    fn tell(&mut self, now: Instant, input: Input) -> Next {
+        match self.cell.with_machine(|machine| machine.handle(now, input)) {
+            Ok(step) => {
+                let next = Next {
+                    command: step.command,
+                    deadline: step.deadline,
+                };
+                self.publish(now, step);
+                next
+            }
+            Err(fault) => {
+                // A fault of the machine. Ending the task makes the service terminated, which is safe and visible.
+                tracing::error!(service = &*self.cell.name, error = %fault, "janus: fault in the service machine");
+                Next {
+                    command: Command::Finish,
+                    deadline: None,
+                }
+            }
+        }
+    }
+
+    fn tell_end(&mut self, now: Instant, end: End) -> Next {
+        let exit = match end {
+            Ok(Ok(())) => Exit::Clean,
+            Ok(Err(error)) => error.into(),
+            Err(panic) => Exit::Failed(Failure::new(FailureKind::Panic, panic)),
+        };
+        let ended = Ended::judge(self.cell.policy, exit);
+        self.tell(now, Input::Exited(ended))
+    }
+
+    fn publish(&mut self, now: Instant, step: Step) {
+        log::step(&self.cell.name, now, &step.happened, &mut self.failures);
+        let mut happened = step.happened.into_iter();
+        let Some(first) = happened.next() else {
+            return;
+        };
+        // One event that changes, so that the name is shared once and not once for each.
+        let name = Arc::clone(&self.cell.name);
+        let mut event = ServiceEvent::new(name, first.run, step.first_seq, now, first.kind);
+        self.shared.observe(&event);
+        for next in happened {
+            event.run = next.run;
+            event.seq += 1;
+            event.kind = next.kind;
+            self.shared.observe(&event);
+        }
+    }
+
+    /// The stop that somebody wants, if anybody does.
+    fn stop(&self, now: Instant) -> Option<Input> {
+        let latest = self.shared.shutdown_deadline(now);
+        match latest {
+            Some(latest) => Some(Input::Stop { latest }),
+            None if self.cell.is_stop_requested() => Some(Input::Stop { latest: None }),
+            None => None,
+        }
+    }
+
+    fn renew_token(&self) -> CancellationToken {
+        let token = self.shared.root.child_token();
+        self.cell.replace_token(token.clone());
+        if self.cell.is_stop_requested() {
+            // The request may have gone to the old token.
+            token.cancel();
+        }
+        token
+    }
+
+    /// The span that everything in this run is logged in. At error level, so that no filter on severity strips the service's
+    /// own lines of the name they belong to.
+    fn span(&self) -> Span {
+        let numbers = || {
+            self.cell
+                .read(|lifecycle| (lifecycle.start_count(), lifecycle.attempt()))
+        };
+        if tracing::enabled!(tracing::Level::ERROR) {
+            let (run, attempt) = numbers();
+            tracing::error_span!("service", service = &*self.cell.name, run, attempt)
+        } else {
+            Span::none()
+        }
+    }
+
+    /// Drops something of the user's.
+    fn discard(&self, what: &str, drop: impl FnOnce()) {
+        if let Err(panic) = caught(drop) {
+            tracing::warn!(service = &*self.cell.name, error = %panic, "the drop of the {what} panicked");
+        }
+    }
+}
+
+/// The end of the task, whether it has run to it or its runtime has gone away.
+impl Drop for Task {
+    fn drop(&mut self) {
+        let now = clock::now();
+        // Changes nothing if the service has terminated.
+        let _nothing_left_to_do = self.tell(now, Input::Lost);
+        self.cell.set_finished();
+    }
+}

@@ -1,0 +1,204 @@
+//! What can go wrong: in a service, in spawning one, in the supervisor.
+
+use crate::{ConfigError, Exit, Failure, FailureKind, ServicePhase};
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Why a run failed: any error at all, and whether it is worth another try.
+///
+/// `?` makes one of every std, thiserror and anyhow error, and `"text".into()` of text. It shows the whole chain of causes:
+/// `outer: middle: root`.
+///
+/// ```
+/// use janus_supervisor::ServiceError;
+///
+/// fn port(text: &str) -> Result<u16, ServiceError> {
+///     let port = text.parse::<u16>()?; // worth another try
+///     if port == 0 {
+///         return Err(ServiceError::permanent("the port is 0")); // not: no policy retries it
+///     }
+///     Ok(port)
+/// }
+///
+/// assert_eq!(port("x").unwrap_err().to_string(), "invalid digit found in string");
+/// assert!(port("0").unwrap_err().is_permanent());
+/// ```
+pub struct ServiceError {
+    failure: Failure,
+    permanent: bool,
+}
+
+impl ServiceError {
+    /// An error that another run may not meet again. The same as `error.into()`.
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            failure: Failure::new(FailureKind::Error, error),
+            permanent: false,
+        }
+    }
+
+    /// An error that every run would meet again, such as a bad configuration: it is never retried, whatever the policy.
+    pub fn permanent(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            permanent: true,
+            ..Self::new(error)
+        }
+    }
+
+    /// Whether it is never retried.
+    #[must_use]
+    pub const fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+
+    /// The error itself, to downcast or to walk.
+    #[must_use]
+    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self.failure.error()
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for ServiceError {
+    fn from(error: E) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<ServiceError> for Exit {
+    fn from(error: ServiceError) -> Self {
+        if error.permanent {
+            Self::Permanent(error.failure)
+        } else {
+            Self::Failed(error.failure)
+        }
+    }
+}
+
+impl fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.failure.fmt(f)
+    }
+}
+
+impl fmt::Debug for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceError")
+            .field("error", &format_args!("{self}"))
+            .field("permanent", &self.permanent)
+            .finish()
+    }
+}
+
+/// The error that a panicking run failed with: what it said, as far as that is text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("panicked: {message}")]
+pub struct PanicError {
+    message: String,
+}
+
+impl PanicError {
+    /// What the panic said.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn from_payload(payload: Box<dyn Any + Send>) -> Self {
+        let message = match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => match payload.downcast::<&'static str>() {
+                Ok(text) => (*text).to_owned(),
+                Err(payload) => {
+                    // A value of the user's: its `Drop` may panic, and then that panic's value may, and so on.
+                    std::mem::forget(payload);
+                    "with a value that is not text".to_owned()
+                }
+            },
+        };
+        Self { message }
+    }
+}
+
+/// Why a service could not be spawned. The service is dropped; nothing else has changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// A service of that name is registered and has not terminated.
+    #[error("a service named {name:?} is {phase} already: names of live services must differ")]
+    DuplicateName {
+        /// The name.
+        name: String,
+        /// What the other service is doing.
+        phase: ServicePhase,
+    },
+    /// The name breaks a rule.
+    #[error("invalid service name {name:?}: {rule}")]
+    InvalidName {
+        /// The name.
+        name: String,
+        /// The rule it breaks.
+        rule: &'static str,
+    },
+    /// The backoff configuration is invalid.
+    #[error("invalid backoff configuration of service {name:?}: {source}")]
+    InvalidConfig {
+        /// The name of the service.
+        name: String,
+        /// What is wrong.
+        source: ConfigError,
+    },
+    /// The supervisor is shutting down, or has.
+    #[error("cannot spawn service {name:?}: the supervisor is shutting down")]
+    ShuttingDown {
+        /// The name of the service.
+        name: String,
+    },
+    /// There is no tokio runtime to run it on.
+    #[error("cannot spawn service {name:?}: not inside a tokio runtime")]
+    NoRuntime {
+        /// The name of the service.
+        name: String,
+    },
+    /// The service's `name()` or `restart_policy()` panicked.
+    #[error("cannot spawn a service: its name() or restart_policy() {source}")]
+    Panicked {
+        /// What the panic said.
+        source: PanicError,
+    },
+}
+
+/// Why a service could not be removed. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// There is no service of that name.
+    #[error("there is no service named {name:?}")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// The service has not terminated.
+    #[error(
+        "cannot remove service {name:?}: it is {phase}; only a terminated service can be removed"
+    )]
+    StillAlive {
+        /// The name.
+        name: String,
+        /// What it is doing.
+        phase: ServicePhase,
+    },
+}
+
+/// Why the supervisor could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SupervisorError {
+    /// The handlers for SIGTERM and SIGINT (Ctrl-C) could not be installed.
+    #[error("cannot install the handlers for termination signals: {source}")]
+    SignalHandler {
+        /// What the system or the runtime said.
+        source: io::Error,
+    },
+}

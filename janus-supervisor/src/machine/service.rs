@@ -1,0 +1,464 @@
+//! One service: lifecycle + backoff + policy.
+//!
+//! Invariants, which the tests cite:
+//!
+//! 1. [`Command::Run`] is answered only when no run is in progress, and none is after [`Command::Finish`].
+//! 2. Every run that began ends with exactly one `RunEnded`, before the transition that follows from it.
+//! 3. A stop request wins at any point: after it no run begins, and with none in progress the service terminates at once.
+//! 4. An input that is late, early, repeated or stale changes nothing and says so with [`Command::Wait`] (or
+//!    [`Command::Finish`], when all is over).
+//! 5. `deadline` is when something will be due. A [`Input::Tick`] before it changes nothing.
+
+use arrayvec::ArrayVec;
+use janus_backoff::{BackoffAction, BackoffState};
+use janus_lifecycle::{
+    AfterExit, EventKind, Exit, Failure, RestartPolicy, Retry, RunOutcome, ServiceLifecycle,
+    TerminationReason, TransitionError,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What can happen to a service.
+#[derive(Debug)]
+pub enum Input {
+    /// Its task has begun.
+    Start,
+    /// The run ended by itself.
+    Exited(Ended),
+    /// Somebody wants it to end.
+    Stop {
+        /// When it must be gone, if that is sooner than its own grace allows.
+        latest: Option<Instant>,
+    },
+    /// The grace is over, whatever is left of it.
+    Abort,
+    /// The run that [`Command::Abort`] dropped is gone, and all that it left behind.
+    Gone,
+    /// Time has passed.
+    Tick,
+    /// The task was dropped from outside: its runtime is gone.
+    Lost,
+}
+
+/// What to do now. After any of them: wait for the next input, at most until [`ServiceMachine::deadline`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Command {
+    /// Begin a run.
+    Run,
+    /// Nothing but wait.
+    Wait,
+    /// Ask the run to end: cancel its token.
+    Stop,
+    /// Drop the run, and say [`Input::Gone`] when it is.
+    Abort,
+    /// All is over.
+    Finish,
+}
+
+/// How a run ended, judged by the service's policy.
+///
+/// Separate from [`Input`] because judging may format an error, which is the user's code, and a driver that keeps the machine
+/// behind a lock must not do that inside.
+#[derive(Debug)]
+pub struct Ended {
+    exit: Exit,
+    after: AfterExit,
+    /// The text of the failure, if it ends the service.
+    message: Option<String>,
+}
+
+impl Ended {
+    /// Judges. Formats the failure if the service ends with it.
+    #[must_use]
+    pub fn judge(policy: RestartPolicy, exit: Exit) -> Self {
+        let after = policy.after(&exit);
+        let message = match after {
+            AfterExit::GiveUp => exit.failure().map(ToString::to_string),
+            AfterExit::RunAgain | AfterExit::BackOff | AfterExit::Complete => None,
+        };
+        Self {
+            exit,
+            after,
+            message,
+        }
+    }
+}
+
+/// Something that happened, and in which run.
+#[derive(Debug, Clone)]
+pub struct Happening {
+    /// The number of the run.
+    pub run: u32,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// The answer to one input.
+#[derive(Debug)]
+#[must_use]
+pub struct Step {
+    /// What to do now.
+    pub command: Command,
+    /// Until when to wait after that: [`ServiceMachine::deadline`].
+    pub deadline: Option<Instant>,
+    /// What happened, in order.
+    pub happened: ArrayVec<Happening, 4>,
+    /// The number of the first of them among the service's events.
+    pub first_seq: u64,
+    /// The error that is no longer the last one. Dropping it runs the user's code, so it is handed out.
+    pub displaced: Option<Failure>,
+}
+
+/// Where the service stands: what the phase says, and what only the machine needs to know.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Registered; its task has not begun.
+    New,
+    Running {
+        since: Instant,
+    },
+    /// Between two runs. The lifecycle knows until when.
+    BackingOff,
+    Stopping {
+        since: Instant,
+        /// `None`: it may take for ever.
+        abort_at: Option<Instant>,
+    },
+    /// Dropped, but perhaps not gone yet.
+    Aborting {
+        since: Instant,
+    },
+    Finished,
+}
+
+/// The decisions about one service.
+///
+/// The same configuration, seed and inputs give the same answers: a whole history can be replayed.
+#[derive(Debug)]
+pub struct ServiceMachine {
+    lifecycle: ServiceLifecycle,
+    backoff: BackoffState,
+    grace: Duration,
+    state: State,
+    next_seq: u64,
+}
+
+impl ServiceMachine {
+    /// A service that has just been registered. `grace` is how long it may take to stop.
+    ///
+    /// The event that says so, `Registered`, is the caller's to send: see [`take_seq`](Self::take_seq).
+    #[must_use]
+    pub fn new(
+        now: Instant,
+        name: impl Into<Arc<str>>,
+        backoff: BackoffState,
+        grace: Duration,
+    ) -> Self {
+        Self {
+            lifecycle: ServiceLifecycle::new(now, name),
+            backoff,
+            grace,
+            state: State::New,
+            next_seq: 0,
+        }
+    }
+
+    /// The service as the outside sees it.
+    #[must_use]
+    pub const fn lifecycle(&self) -> &ServiceLifecycle {
+        &self.lifecycle
+    }
+
+    /// When the next [`Input::Tick`] is due, if time alone will change anything.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::New | State::Aborting { .. } | State::Finished => None,
+            State::Running { .. } => self.backoff.cooldown_at(),
+            State::BackingOff => self.lifecycle.retry().map(|retry| retry.at),
+            State::Stopping { abort_at, .. } => abort_at,
+        }
+    }
+
+    /// The number for an event that is the caller's to send, such as `Removed`.
+    pub const fn take_seq(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        seq
+    }
+
+    /// Takes one input and decides.
+    ///
+    /// # Errors
+    /// [`TransitionError`] if the machine asked its lifecycle for a move that the table does not have. That would be a fault
+    /// of this machine; no input leads to it.
+    pub fn handle(&mut self, now: Instant, input: Input) -> Result<Step, TransitionError> {
+        let mut step = Step {
+            command: Command::Wait,
+            deadline: None,
+            happened: ArrayVec::new(),
+            first_seq: self.next_seq,
+            displaced: None,
+        };
+        self.decide(now, input, &mut step)?;
+        self.next_seq += step.happened.len() as u64;
+        step.deadline = self.deadline();
+        Ok(step)
+    }
+
+    /// The machine: every state, every input.
+    fn decide(
+        &mut self,
+        now: Instant,
+        input: Input,
+        step: &mut Step,
+    ) -> Result<(), TransitionError> {
+        match (self.state, input) {
+            (State::New, Input::Start) => self.begin_run(now, step),
+
+            (State::New | State::BackingOff, Input::Stop { .. }) => {
+                self.lifecycle.transition_to_stopping(now)?;
+                self.tell(step, EventKind::Stopping);
+                self.terminate(now, step, TerminationReason::Cancelled)
+            }
+
+            (State::Running { since }, Input::Exited(ended)) => {
+                self.cool_down(now, step);
+                self.run_ended(now, since, ended, step)
+            }
+            (State::Running { since }, Input::Stop { latest }) => {
+                self.lifecycle.transition_to_stopping(now)?;
+                self.tell(step, EventKind::Stopping);
+                step.command = Command::Stop;
+                let abort_at = earlier(now.checked_add(self.grace), latest);
+                self.state = State::Stopping { since, abort_at };
+                self.abort_if_due(now, step);
+                Ok(())
+            }
+            (State::Running { .. }, Input::Tick) => {
+                self.cool_down(now, step);
+                Ok(())
+            }
+
+            (State::BackingOff, Input::Tick) => {
+                if self.deadline().is_some_and(|at| at <= now) {
+                    self.lifecycle.transition_to_restarting(now)?;
+                    self.tell(step, EventKind::Restarting);
+                    self.begin_run(now, step)?;
+                }
+                Ok(())
+            }
+
+            // Also when it is being dropped: it ended by itself in the very moment that the grace did.
+            (State::Stopping { since, .. } | State::Aborting { since }, Input::Exited(ended)) => {
+                let failure = ended.exit.into_failure();
+                self.tell_run_ended(now, since, RunOutcome::Cancelled(failure.clone()), step);
+                if let Some(failure) = failure {
+                    step.displaced = self.lifecycle.last_failure().cloned();
+                    self.lifecycle.keep_error(failure);
+                }
+                self.terminate(now, step, TerminationReason::Cancelled)
+            }
+            (State::Stopping { since, abort_at }, Input::Stop { latest }) => {
+                // A shutdown may leave less time than the stop before it.
+                let abort_at = earlier(abort_at, latest);
+                self.state = State::Stopping { since, abort_at };
+                self.abort_if_due(now, step);
+                Ok(())
+            }
+            (State::Stopping { .. }, Input::Tick) => {
+                self.abort_if_due(now, step);
+                Ok(())
+            }
+            (State::Stopping { since, .. }, Input::Abort) => {
+                self.state = State::Aborting { since };
+                step.command = Command::Abort;
+                Ok(())
+            }
+
+            (State::Aborting { since }, Input::Gone) => self.abort(now, Some(since), step),
+            (
+                State::Running { since }
+                | State::Stopping { since, .. }
+                | State::Aborting { since },
+                Input::Lost,
+            ) => self.abort(now, Some(since), step),
+            (State::New | State::BackingOff, Input::Lost) => self.abort(now, None, step),
+
+            // Late, early, repeated or stale: invariant 4.
+            (State::New, Input::Exited(_) | Input::Abort | Input::Gone | Input::Tick)
+            | (State::Running { .. }, Input::Start | Input::Abort | Input::Gone)
+            | (State::BackingOff, Input::Start | Input::Exited(_) | Input::Abort | Input::Gone)
+            | (State::Stopping { .. }, Input::Start | Input::Gone)
+            | (
+                State::Aborting { .. },
+                Input::Start | Input::Stop { .. } | Input::Abort | Input::Tick,
+            ) => Ok(()),
+            (
+                State::Finished,
+                Input::Start
+                | Input::Exited(_)
+                | Input::Stop { .. }
+                | Input::Abort
+                | Input::Gone
+                | Input::Tick
+                | Input::Lost,
+            ) => {
+                step.command = Command::Finish;
+                Ok(())
+            }
+        }
+    }
+
+    fn begin_run(&mut self, now: Instant, step: &mut Step) -> Result<(), TransitionError> {
+        self.lifecycle.transition_to_running(now)?;
+        self.backoff.record_start(now);
+        self.tell(step, EventKind::Running);
+        self.state = State::Running { since: now };
+        step.command = Command::Run;
+        Ok(())
+    }
+
+    fn run_ended(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        ended: Ended,
+        step: &mut Step,
+    ) -> Result<(), TransitionError> {
+        let failure = match ended.exit {
+            Exit::Clean => None,
+            Exit::Failed(failure) | Exit::Permanent(failure) => Some(failure),
+        };
+        let outcome = match &failure {
+            None => RunOutcome::Completed,
+            Some(failure) => RunOutcome::Failed(failure.clone()),
+        };
+        self.tell_run_ended(now, since, outcome, step);
+        if failure.is_some() {
+            step.displaced = self.lifecycle.last_failure().cloned();
+        }
+        match ended.after {
+            AfterExit::RunAgain => {
+                let delay = self.backoff.record_clean_exit();
+                self.back_off(now, delay, None, step)
+            }
+            AfterExit::Complete => self.terminate(now, step, TerminationReason::Completed),
+            AfterExit::BackOff => match self.backoff.next_backoff(now) {
+                BackoffAction::Retry(delay) => self.back_off(now, delay, failure, step),
+                BackoffAction::CircuitOpen {
+                    failures,
+                    max_retries,
+                } => {
+                    self.count(failure);
+                    self.tell(
+                        step,
+                        EventKind::BreakerOpened {
+                            failures,
+                            max_retries,
+                        },
+                    );
+                    let reason = TerminationReason::CircuitBreakerOpen {
+                        failures,
+                        max_retries,
+                    };
+                    self.terminate(now, step, reason)
+                }
+            },
+            AfterExit::GiveUp => {
+                self.count(failure);
+                let message = ended.message.unwrap_or_default();
+                self.terminate(now, step, TerminationReason::Unrecoverable(message))
+            }
+        }
+    }
+
+    fn back_off(
+        &mut self,
+        now: Instant,
+        delay: Duration,
+        failure: Option<Failure>,
+        step: &mut Step,
+    ) -> Result<(), TransitionError> {
+        let attempt = self.backoff.attempt();
+        // A delay beyond the end of time is as good as never.
+        let at = now.checked_add(delay).unwrap_or(now + FAR_FUTURE);
+        self.lifecycle
+            .transition_to_backing_off(now, Retry { at, attempt }, failure)?;
+        self.tell(step, EventKind::BackingOff { attempt, delay });
+        self.state = State::BackingOff;
+        step.command = Command::Wait;
+        Ok(())
+    }
+
+    fn terminate(
+        &mut self,
+        now: Instant,
+        step: &mut Step,
+        reason: TerminationReason,
+    ) -> Result<(), TransitionError> {
+        self.lifecycle
+            .transition_to_terminated(now, reason.clone())?;
+        self.tell(step, EventKind::Terminated { reason });
+        self.state = State::Finished;
+        step.command = Command::Finish;
+        Ok(())
+    }
+
+    fn abort(
+        &mut self,
+        now: Instant,
+        since: Option<Instant>,
+        step: &mut Step,
+    ) -> Result<(), TransitionError> {
+        if let Some(since) = since {
+            self.tell_run_ended(now, since, RunOutcome::Aborted, step);
+        }
+        self.terminate(now, step, TerminationReason::Aborted)
+    }
+
+    fn abort_if_due(&mut self, now: Instant, step: &mut Step) {
+        if let State::Stopping { since, abort_at } = self.state {
+            if abort_at.is_some_and(|at| at <= now) {
+                self.state = State::Aborting { since };
+                step.command = Command::Abort;
+            }
+        }
+    }
+
+    /// Forgets earlier failures if the run has lasted long enough.
+    fn cool_down(&mut self, now: Instant, step: &mut Step) {
+        if self.backoff.maybe_reset_on_cooldown(now) {
+            self.lifecycle.record_recovery();
+            self.tell(step, EventKind::Recovered);
+        }
+    }
+
+    fn count(&mut self, failure: Option<Failure>) {
+        if let Some(failure) = failure {
+            self.lifecycle.record_failure(failure);
+        }
+    }
+
+    fn tell_run_ended(&self, now: Instant, since: Instant, outcome: RunOutcome, step: &mut Step) {
+        let ran_for = now.saturating_duration_since(since);
+        self.tell(step, EventKind::RunEnded { outcome, ran_for });
+    }
+
+    fn tell(&self, step: &mut Step, kind: EventKind) {
+        let run = self.lifecycle.start_count();
+        step.happened.push(Happening { run, kind });
+    }
+}
+
+/// A century: further than any process lives, and near enough for every clock.
+const FAR_FUTURE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The earlier of two deadlines, where none is never.
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (at, None) | (None, at) => at,
+    }
+}

@@ -1,0 +1,157 @@
+//! What all services of one supervisor share.
+
+use crate::driver::{caught, signals};
+use crate::registry::Registry;
+use crate::report::{DrainReport, ShutdownCause};
+use crate::{
+    BackoffConfig, CancellationToken, ConfigError, Observer, ServiceEvent, SupervisorConfig,
+    SupervisorMetrics, clock,
+};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio_util::task::TaskTracker;
+
+pub(crate) struct Shared {
+    /// Cancelled when the shutdown begins. Every service's token is its child.
+    pub(crate) root: CancellationToken,
+    /// Cancelled when all grace is over.
+    pub(crate) abort: CancellationToken,
+    /// Every service's task. Closed from the beginning, which to a tracker only means that waiting for it can end.
+    pub(crate) tracker: TaskTracker,
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Arc<SupervisorMetrics>,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) abort_timeout: Duration,
+    /// What the drain came to, once it is over.
+    pub(crate) drained: OnceLock<DrainReport>,
+    default_backoff: Arc<BackoffConfig>,
+    default_backoff_check: Result<(), ConfigError>,
+    observers: Vec<Arc<dyn Observer>>,
+    observer_panics: AtomicU64,
+    install_signal_handler: bool,
+    signals: OnceLock<io::Result<()>>,
+    began: OnceLock<Began>,
+    next_id: AtomicU64,
+    seed: u64,
+}
+
+/// When a shutdown began, and by what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Began {
+    pub(crate) at: Instant,
+    pub(crate) cause: ShutdownCause,
+}
+
+impl Shared {
+    pub(crate) fn new(config: SupervisorConfig) -> Self {
+        let tracker = TaskTracker::new();
+        tracker.close();
+        Self {
+            root: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            tracker,
+            registry: Registry::default(),
+            metrics: Arc::default(),
+            shutdown_timeout: config.shutdown_timeout,
+            abort_timeout: config.abort_timeout,
+            drained: OnceLock::new(),
+            default_backoff_check: config.default_backoff.validate(),
+            default_backoff: Arc::new(config.default_backoff),
+            observers: config.observers,
+            observer_panics: AtomicU64::new(0),
+            install_signal_handler: config.install_signal_handler,
+            signals: OnceLock::new(),
+            began: OnceLock::new(),
+            next_id: AtomicU64::new(0),
+            seed: config.seed.unwrap_or_else(random_seed),
+        }
+    }
+
+    /// Installs the signal handlers, if they are wanted and are not there yet. Inside a runtime only.
+    pub(crate) fn ensure_signals(self: &Arc<Self>) -> Result<(), &io::Error> {
+        if !self.install_signal_handler {
+            return Ok(());
+        }
+        match self.signals.get_or_init(|| signals::install(self)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The backoff of a service that brings none, or one that it brings: checked.
+    pub(crate) fn backoff(
+        &self,
+        own: Option<Arc<BackoffConfig>>,
+    ) -> Result<Arc<BackoffConfig>, ConfigError> {
+        match own {
+            Some(own) => own.validate().map(|()| own),
+            None => {
+                let check = self.default_backoff_check.clone();
+                check.map(|()| Arc::clone(&self.default_backoff))
+            }
+        }
+    }
+
+    /// A number for the next service, and the seed of its jitter.
+    pub(crate) fn next_id(&self) -> (u64, u64) {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        (id, self.seed.wrapping_add(id))
+    }
+
+    /// Tells everybody. An observer that panics harms only itself.
+    pub(crate) fn observe(&self, event: &ServiceEvent) {
+        self.metrics.observe(event);
+        for observer in &self.observers {
+            if let Err(panic) = caught(|| observer.observe(event)) {
+                let panics = self.observer_panics.fetch_add(1, Relaxed) + 1;
+                if panics.is_power_of_two() {
+                    tracing::error!(panics, error = %panic, "an observer panicked");
+                }
+            }
+        }
+    }
+
+    /// Begins the shutdown. Only the first cause counts.
+    pub(crate) fn begin_shutdown(&self, cause: ShutdownCause) {
+        let at = clock::now();
+        self.began.get_or_init(|| Began { at, cause });
+        self.root.cancel();
+    }
+
+    /// When the shutdown began, which it has: the token of all is cancelled.
+    pub(crate) fn began(&self, now: Instant) -> &Began {
+        // Whoever cancels the token directly leaves no note of it; then the first who sees it does.
+        self.began.get_or_init(|| Began {
+            at: now,
+            cause: ShutdownCause::Requested,
+        })
+    }
+
+    /// When every service must be gone, once the shutdown has begun. The inner `None` is never.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer says whether, the inner when"
+    )]
+    pub(crate) fn shutdown_deadline(&self, now: Instant) -> Option<Option<Instant>> {
+        self.root
+            .is_cancelled()
+            .then(|| self.began(now).at.checked_add(self.shutdown_timeout))
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("services", &self.registry.len())
+            .field("shutting_down", &self.root.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A seed that differs from process to process, so that two hosts do not draw the same jitter.
+fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
