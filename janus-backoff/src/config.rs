@@ -205,11 +205,12 @@ impl BackoffConfig {
     fn odds_that_full_jitter_fits(&self, n: u32) -> u128 {
         const ONE: u128 = 1_000_000_000_000;
         let window = self.circuit_breaker_window.as_nanos();
-        let mut odds = ONE;
-        for attempt in 1..=n.min(GROWING_STEPS) {
-            let side = self.ceiling(attempt).as_nanos().max(1);
-            odds = odds.saturating_mul(window) / side / u128::from(attempt);
-        }
+        let ceilings = (1..=n.min(GROWING_STEPS)).map(|attempt| self.ceiling(attempt).as_nanos());
+        // A delay that is surely zero takes up nothing.
+        let sides = ceilings.filter(|side| *side > 0);
+        let odds = sides.zip(1..).fold(ONE, |odds, (side, i)| {
+            odds.saturating_mul(window) / side / i
+        });
         odds / (ONE / 1_000)
     }
 }
@@ -266,4 +267,28 @@ pub enum ConfigError {
         /// The sum of the ceilings of the delays between the first failure and the last.
         delays: Duration,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn the_last_attempt_there_can_be_has_the_cap_as_its_ceiling() {
+        for jitter in [
+            Jitter::None,
+            Jitter::Full,
+            Jitter::Equal,
+            Jitter::Decorrelated,
+        ] {
+            for max in [Duration::ZERO, MS, Duration::MAX] {
+                let config = BackoffConfig::new(MS, max).with_jitter(jitter);
+                assert_eq!(config.ceiling(u32::MAX), max, "{jitter:?}");
+                let nothing = BackoffConfig::new(Duration::ZERO, max).with_jitter(jitter);
+                assert_eq!(nothing.ceiling(u32::MAX), Duration::ZERO, "{jitter:?}");
+            }
+        }
+    }
 }

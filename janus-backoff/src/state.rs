@@ -158,3 +158,28 @@ impl BackoffState {
         delay
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four billion failures in a row take too long to count one by one.
+    #[test]
+    fn attempts_saturate() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test needs one instant to count from"
+        )]
+        let t0 = Instant::now();
+        let (base, max) = (Duration::from_millis(1), Duration::from_secs(1));
+        let config = BackoffConfig::new(base, max)
+            .with_jitter(Jitter::None)
+            .without_circuit_breaker();
+        let mut backoff = BackoffState::new(config, 0);
+        backoff.attempt = u32::MAX - 1;
+        for _ in 0..2 {
+            assert_eq!(backoff.next_backoff(t0), BackoffAction::Retry(max));
+            assert_eq!(backoff.attempt(), u32::MAX);
+        }
+    }
+}

@@ -29,7 +29,7 @@
 //! }))?;
 //! # supervisor.trigger_shutdown();
 //! let report = supervisor.run_until_shutdown().await?; // SIGTERM, Ctrl-C, or trigger_shutdown()
-//! println!("{report}"); // shutdown (SIGTERM): 1 drained in 0ns
+//! println!("{report}"); // shutdown (SIGTERM): 1 drained in 0ms
 //! # assert_eq!(report.exit_code(), 0);
 //! # Ok(())
 //! # }

@@ -32,7 +32,7 @@ impl DrainReport {
     }
 }
 
-/// `7 drained in 12ms`, and who was not: `6 drained, aborted: feed, stuck: api in 30s`.
+/// `7 drained in 12ms`, and who was not: `6 drained, aborted: feed, stuck: api in 30.0s`.
 impl fmt::Display for DrainReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} drained", self.drained)?;
@@ -41,9 +41,10 @@ impl fmt::Display for DrainReport {
                 write!(f, ", {what}: {}", names.join(" "))?;
             }
         }
-        let rounded =
-            Duration::from_millis(u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX));
-        write!(f, " in {rounded:?}")
+        match self.took.as_millis() {
+            millis @ ..1000 => write!(f, " in {millis}ms"),
+            _ => write!(f, " in {:.1}s", self.took.as_secs_f64()),
+        }
     }
 }
 
