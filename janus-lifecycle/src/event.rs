@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServiceEvent {
+    /// Which service: a number that no other service of the same supervisor has or had. Names can be used again.
+    pub id: u64,
     /// The service's name.
     pub service: Arc<str>,
     /// Which run of the service this belongs to: the start count at that moment, 1 for the first run.
@@ -25,8 +27,16 @@ pub struct ServiceEvent {
 impl ServiceEvent {
     /// Puts an event together. Supervisors do this; a test of an [`Observer`] may.
     #[must_use]
-    pub fn new(service: Arc<str>, run: u32, seq: u64, at: Instant, kind: EventKind) -> Self {
+    pub fn new(
+        id: u64,
+        service: Arc<str>,
+        run: u32,
+        seq: u64,
+        at: Instant,
+        kind: EventKind,
+    ) -> Self {
         Self {
+            id,
             service,
             run,
             seq,
@@ -76,7 +86,8 @@ pub enum EventKind {
         /// Why.
         reason: TerminationReason,
     },
-    /// The supervisor has forgotten the service; its name is free.
+    /// The supervisor has forgotten the service, and this is its last event. If another service of the name took its place, that
+    /// one's `Registered` may come first: the `id` tells them apart.
     Removed,
 }
 

@@ -2,12 +2,13 @@
 //!
 //! Invariants:
 //!
-//! 1. Only the service's own task (or the task's destructor) gives the machine an input; everybody else reads.
+//! 1. Only the service's own task (or the task's destructor) gives the machine an input; everybody else reads. Numbers for events
+//!    are also taken before the task begins (`Registered`) and after it is over (`Removed`).
 //! 2. Nothing but pure code runs while the lock is held: no observer, no user's `Drop` or `Display`, no await.
 
 use crate::machine::ServiceMachine;
 use crate::{CancellationToken, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot, clock};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -21,11 +22,16 @@ pub(crate) struct ServiceCell {
     stop_requested: AtomicBool,
     /// What the present run has left outside its future: threads of the blocking pool.
     holds: AtomicUsize,
-    /// The task is over, and with it the service's value.
-    finished: AtomicBool,
-    /// `holds` went back to zero, or `finished` was set.
+    /// [`FINISHED`] and [`REMOVED`].
+    end: AtomicU8,
+    /// `holds` went back to zero, or the task is over.
     changed: Notify,
 }
+
+/// The task is over, and with it the service's value.
+const FINISHED: u8 = 1;
+/// The registry has forgotten the service.
+const REMOVED: u8 = 2;
 
 #[derive(Debug)]
 struct Inner {
@@ -49,7 +55,7 @@ impl ServiceCell {
             inner: Mutex::new(Inner { machine, token }),
             stop_requested: AtomicBool::new(false),
             holds: AtomicUsize::new(0),
-            finished: AtomicBool::new(false),
+            end: AtomicU8::new(0),
             changed: Notify::new(),
         }
     }
@@ -106,13 +112,24 @@ impl ServiceCell {
         self.until(|| self.holds.load(Ordering::Acquire) == 0).await;
     }
 
-    pub(crate) fn set_finished(&self) {
-        self.finished.store(true, Ordering::Release);
+    /// Notes that the task is over. Answers whether the service was removed before, so that this is the last of it.
+    #[must_use]
+    pub(crate) fn set_finished(&self) -> bool {
+        let before = self.end.fetch_or(FINISHED, Ordering::AcqRel);
         self.changed.notify_waiters();
+        before & REMOVED != 0
+    }
+
+    /// Notes that the registry has forgotten the service. Answers whether the task was over before, so that this is the last
+    /// of it.
+    #[must_use]
+    pub(crate) fn set_removed(&self) -> bool {
+        let before = self.end.fetch_or(REMOVED, Ordering::AcqRel);
+        before & FINISHED != 0
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::Acquire)
+        self.end.load(Ordering::Acquire) & FINISHED != 0
     }
 
     /// Waits until the service's task is over.

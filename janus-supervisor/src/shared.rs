@@ -1,11 +1,12 @@
 //! What all services of one supervisor share.
 
+use crate::cell::ServiceCell;
 use crate::driver::{caught, signals};
 use crate::registry::Registry;
 use crate::report::{DrainReport, ShutdownCause};
 use crate::{
-    BackoffConfig, CancellationToken, ConfigError, Observer, ServiceEvent, SupervisorConfig,
-    SupervisorMetrics, clock,
+    BackoffConfig, CancellationToken, ConfigError, EventKind, Observer, ServiceEvent,
+    SupervisorConfig, SupervisorMetrics, clock,
 };
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -112,6 +113,16 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Tells what happens to a service outside its own task: before the task begins, or when it is over.
+    pub(crate) fn tell(&self, cell: &ServiceCell, now: Instant, kind: EventKind) {
+        let (run, seq) = cell.with_machine(|machine| {
+            let run = machine.lifecycle().start_count();
+            (run, machine.take_seq())
+        });
+        let name = Arc::clone(&cell.name);
+        self.observe(&ServiceEvent::new(cell.id, name, run, seq, now, kind));
     }
 
     /// Begins the shutdown. Only the first cause counts.

@@ -9,12 +9,11 @@ use crate::report::{DrainReport, ShutdownCause, ShutdownReport};
 use crate::shared::Shared;
 use crate::{
     BackoffState, CancellationToken, EventKind, JanusService, MetricsSnapshot, RemoveError,
-    ServiceEvent, ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions,
-    SupervisorConfig, SupervisorError, SupervisorMetrics, clock,
+    ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, SupervisorConfig,
+    SupervisorError, SupervisorMetrics, clock,
 };
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::runtime::Handle;
 
 /// Keeps services running. Cheap to clone; all clones are one supervisor.
@@ -137,10 +136,10 @@ impl JanusSupervisor {
                 let name = owned();
                 return Err(SpawnError::DuplicateName { name, phase });
             }
-            Ok(Some(replaced)) => self.tell(&replaced, now, EventKind::Removed),
+            Ok(Some(replaced)) => self.tell_removed(&replaced),
             Ok(None) => {}
         }
-        self.tell(&cell, now, EventKind::Registered);
+        shared.tell(&cell, now, EventKind::Registered);
 
         let task = Task::new(Arc::clone(&cell), Arc::clone(shared));
         shared.tracker.spawn_on(drive(task, service), &runtime);
@@ -165,7 +164,7 @@ impl JanusSupervisor {
                 Some(phase) => RemoveError::StillAlive { name, phase },
             }
         })?;
-        self.tell(&removed, clock::now(), EventKind::Removed);
+        self.tell_removed(&removed);
         Ok(removed.snapshot())
     }
 
@@ -173,7 +172,7 @@ impl JanusSupervisor {
     pub fn remove_terminated(&self) -> usize {
         let removed = self.shared().registry.remove_terminated();
         for cell in &removed {
-            self.tell(cell, clock::now(), EventKind::Removed);
+            self.tell_removed(cell);
         }
         removed.len()
     }
@@ -272,15 +271,11 @@ impl JanusSupervisor {
         &self.fleet.0
     }
 
-    /// Tells what happens to a service outside its own task: before its task begins, and after it is over.
-    fn tell(&self, cell: &ServiceCell, now: Instant, kind: EventKind) {
-        let (run, seq) = cell.with_machine(|machine| {
-            let run = machine.lifecycle().start_count();
-            (run, machine.take_seq())
-        });
-        let name = Arc::clone(&cell.name);
-        self.shared()
-            .observe(&ServiceEvent::new(name, run, seq, now, kind));
+    fn tell_removed(&self, cell: &ServiceCell) {
+        // Otherwise its task is still on its last lines, and says it then.
+        if cell.set_removed() {
+            self.shared().tell(cell, clock::now(), EventKind::Removed);
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use crate::log::{self, FailureLog};
 use crate::machine::{Command, Ended, Input, Step};
 use crate::shared::Shared;
 use crate::{
-    CancellationToken, Exit, Failure, FailureKind, JanusService, PanicError, ServiceError,
-    ServiceEvent, clock,
+    CancellationToken, EventKind, Exit, Failure, FailureKind, JanusService, PanicError,
+    ServiceError, ServiceEvent, clock,
 };
 use std::future::poll_fn;
 use std::pin::pin;
@@ -207,8 +207,8 @@ impl Task {
             return;
         };
         // One event that changes, so that the name is shared once and not once for each.
-        let name = Arc::clone(&self.cell.name);
-        let mut event = ServiceEvent::new(name, first.run, step.first_seq, now, first.kind);
+        let (id, name) = (self.cell.id, Arc::clone(&self.cell.name));
+        let mut event = ServiceEvent::new(id, name, first.run, step.first_seq, now, first.kind);
         self.shared.observe(&event);
         for next in happened {
             event.run = next.run;
@@ -267,6 +267,8 @@ impl Drop for Task {
         let now = clock::now();
         // Changes nothing if the service has terminated.
         let _nothing_left_to_do = self.tell(now, Input::Lost);
-        self.cell.set_finished();
+        if self.cell.set_finished() {
+            self.shared.tell(&self.cell, now, EventKind::Removed);
+        }
     }
 }
