@@ -203,14 +203,20 @@ impl BackoffConfig {
     /// The delays are a point in a box with the ceilings as sides; those that sum to at most `w` are a simplex of volume
     /// `w^n / n!`. So the odds are at most the product of `w / (i * ceiling_i)`.
     fn odds_that_full_jitter_fits(&self, n: u32) -> u128 {
-        const ONE: u128 = 1_000_000_000_000;
+        const ONE: u128 = 1_000_000_000;
         let window = self.circuit_breaker_window.as_nanos();
-        let ceilings = (1..=n.min(GROWING_STEPS)).map(|attempt| self.ceiling(attempt).as_nanos());
+        // The longest first: the delays that fit are fewer with each, so the least of the products is a bound, too.
+        let longest_first = (n.saturating_sub(GROWING_STEPS) + 1..=n).rev();
+        let ceilings = longest_first.map(|attempt| self.ceiling(attempt).as_nanos());
         // A delay that is surely zero takes up nothing.
         let sides = ceilings.filter(|side| *side > 0);
-        let odds = sides.zip(1..).fold(ONE, |odds, (side, i)| {
-            odds.saturating_mul(window) / side / i
-        });
+        let odds = sides
+            .zip(1..)
+            .scan(ONE, |odds, (side, i)| {
+                *odds = odds.saturating_mul(window) / side / i;
+                Some(*odds)
+            })
+            .fold(ONE, u128::min);
         odds / (ONE / 1_000)
     }
 }

@@ -37,7 +37,7 @@ pub struct BackoffState {
     config: Arc<BackoffConfig>,
     random: SplitMix64,
     attempt: u32,
-    /// The last delay drawn: what decorrelated jitter grows from.
+    /// The last delay drawn: what decorrelated jitter grows from, after the first attempt.
     previous: Duration,
     window: SlidingWindow,
     run_started: Option<Instant>,
@@ -53,7 +53,7 @@ impl BackoffState {
         Self {
             random: SplitMix64::new(seed),
             attempt: 0,
-            previous: config.base_delay,
+            previous: Duration::ZERO,
             window: SlidingWindow::new(),
             run_started: None,
             config,
@@ -65,7 +65,7 @@ impl BackoffState {
         self.run_started = Some(now);
     }
 
-    /// When the present run will have lasted the cooldown period, if there is anything to clear by then.
+    /// When the run that began last will have lasted the cooldown period, if there is anything to clear by then.
     #[must_use]
     pub fn cooldown_at(&self) -> Option<Instant> {
         if self.is_clear() {
@@ -74,7 +74,8 @@ impl BackoffState {
         self.run_started?.checked_add(self.config.cooldown_period)
     }
 
-    /// Clears attempts and window if the present run has lasted the cooldown period. Answers whether it cleared anything.
+    /// Clears attempts and window if the run that began last has lasted the cooldown period. Answers whether it cleared
+    /// anything. For a run that is up, or has ended this very moment.
     pub fn maybe_reset_on_cooldown(&mut self, now: Instant) -> bool {
         let due = self.cooldown_at().is_some_and(|at| at <= now);
         if due {
@@ -107,14 +108,12 @@ impl BackoffState {
     /// breaker's window stays, so a service that alternates between success and failure still trips it.
     pub fn record_clean_exit(&mut self) -> Duration {
         self.attempt = 0;
-        self.previous = self.config.base_delay;
         self.config.base_delay
     }
 
     /// Forgets every failure. The random sequence goes on.
     pub fn reset(&mut self) {
         self.attempt = 0;
-        self.previous = self.config.base_delay;
         self.window.clear();
     }
 
@@ -144,10 +143,7 @@ impl BackoffState {
         let config = &self.config;
         let ceiling = config.ceiling(self.attempt);
         let high = match (config.jitter, self.attempt) {
-            (Jitter::None, _) => {
-                self.previous = ceiling;
-                return ceiling;
-            }
+            (Jitter::None, _) => return ceiling,
             (Jitter::Decorrelated, 2..) => self.previous.saturating_mul(3).min(ceiling),
             (Jitter::Decorrelated | Jitter::Full | Jitter::Equal, _) => ceiling,
         };

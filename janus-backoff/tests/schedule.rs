@@ -141,6 +141,16 @@ mod delay {
         }
     }
 
+    /// The millisecond is no lower bound where the base is below it, however long the delay has grown.
+    #[test]
+    fn a_base_below_a_millisecond_is_the_least_that_is_drawn() {
+        let config = bare(100_000 * NS, S).with_jitter(Jitter::Full);
+        let fifth = (0..1_000).filter_map(|seed| delays(&config, seed, 5).pop());
+        let shortest = fifth.min().unwrap();
+        assert!(shortest >= 100_000 * NS, "{shortest:?}");
+        assert!(shortest < 200_000 * NS, "{shortest:?}");
+    }
+
     #[test]
     fn an_initial_delay_replaces_the_first_only() {
         let config = bare(S, 5 * S);

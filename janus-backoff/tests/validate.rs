@@ -261,3 +261,30 @@ fn extreme_settings_are_answered_at_once() {
         })
     );
 }
+
+/// Full jitter may always draw short delays; "never" means less than once in a thousand times. The last delays are the long
+/// ones: the short ones before them must not hide that.
+#[test]
+fn full_jitter_that_fits_less_than_once_in_a_thousand_times_is_refused() {
+    for (max_delay, max_retries) in [(86_400 * S, 21), (3_600 * S, 20)] {
+        let config =
+            BackoffConfig::new(100 * MS, max_delay).with_circuit_breaker(max_retries, 10 * MIN);
+        assert!(
+            matches!(
+                config.validate(),
+                Err(ConfigError::BreakerNeverOpens { .. })
+            ),
+            "{config:?}"
+        );
+    }
+}
+
+/// Four delays of up to `Duration::MAX` fit into `Duration::MAX` once in 24 times; delays of zero always do.
+#[test]
+fn full_jitter_that_fits_now_and_then_is_accepted() {
+    let longest = BackoffConfig::new(Duration::MAX, Duration::MAX);
+    let config = longest.with_circuit_breaker(5, Duration::MAX);
+    assert_eq!(config.validate(), Ok(()));
+    let zero = BackoffConfig::new(Duration::ZERO, MIN).with_circuit_breaker(1_000, NS);
+    assert_eq!(zero.validate(), Ok(()));
+}

@@ -114,7 +114,8 @@ impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
         let written = catch_unwind(AssertUnwindSafe(|| write_chain(&mut text, self.error())));
-        if written.is_err() {
+        if let Err(payload) = written {
+            std::mem::forget(payload);
             text.push_str("<the error's Display panicked>");
         }
         f.pad(&text)
@@ -255,6 +256,20 @@ mod tests {
     #[test]
     fn a_chain_in_a_circle_ends() {
         assert_eq!(shown(Ring), "round");
+    }
+
+    #[derive(Debug)]
+    struct RudeToTheEnd;
+    impl Display for RudeToTheEnd {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            std::panic::panic_any(Bomb)
+        }
+    }
+    impl Error for RudeToTheEnd {}
+
+    #[test]
+    fn a_panicking_display_whose_payload_panics_in_turn_is_contained() {
+        assert_eq!(shown(RudeToTheEnd), "<the error's Display panicked>");
     }
 
     #[derive(Debug)]

@@ -289,9 +289,10 @@ impl ServiceLifecycle {
             cumulative_running_secs: self.cumulative_running_time(now).as_secs_f64(),
             age_secs: self.age(now).as_secs_f64(),
             time_in_phase_secs: self.time_in_current_phase(now).as_secs_f64(),
-            next_retry_secs: self
-                .retry()
-                .map(|retry| retry.at.saturating_duration_since(now).as_secs_f64()),
+            next_retry_secs: self.retry().map(|retry| {
+                let now = now.max(self.phase_since);
+                retry.at.saturating_duration_since(now).as_secs_f64()
+            }),
             termination_reason: self.termination_reason().map(ToString::to_string),
         }
     }

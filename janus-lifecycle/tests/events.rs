@@ -69,7 +69,7 @@ fn a_shared_observer_is_an_observer() {
     let tally = Arc::new(Tally::default());
     let observer: Arc<dyn Observer> = tally.clone();
     let twice_shared = Arc::new(observer);
-    let event = ServiceEvent::new("feed".into(), 1, 7, t0(), EventKind::Running);
+    let event = ServiceEvent::new(1, "feed".into(), 1, 7, t0(), EventKind::Running);
     twice_shared.observe(&event);
     tally.observe(&event);
     assert_eq!(tally.events.load(Ordering::Relaxed), 2);
@@ -79,8 +79,8 @@ fn a_shared_observer_is_an_observer() {
 #[test]
 fn an_event_is_put_together_field_by_field() {
     let at = t0();
-    let event = ServiceEvent::new("feed".into(), 3, 7, at, EventKind::Stopping);
-    assert_eq!(&*event.service, "feed");
+    let event = ServiceEvent::new(9, "feed".into(), 3, 7, at, EventKind::Stopping);
+    assert_eq!((event.id, &*event.service), (9, "feed"));
     assert_eq!((event.run, event.seq, event.at), (3, 7, at));
     assert!(matches!(event.kind, EventKind::Stopping));
 }

@@ -118,6 +118,10 @@ fn a_failure_that_ends_the_service_is_counted_and_an_error_on_the_way_out_is_onl
     let mut feed = ServiceLifecycle::new(t0, "feed");
     feed.record_failure(Failure::new(FailureKind::Error, "broken"));
     assert_eq!(feed.total_failures(), 1);
+    assert_eq!(
+        feed.last_failure().map(Failure::kind),
+        Some(FailureKind::Error)
+    );
     assert_eq!(feed.phase(), ServicePhase::Starting);
     feed.keep_error(Failure::new(FailureKind::Error, "could not flush"));
     assert_eq!(feed.total_failures(), 1);
@@ -212,4 +216,17 @@ fn the_error_behind_a_failure_can_be_downcast_and_is_shared_by_its_clones() {
     assert_eq!(inner.kind(), io::ErrorKind::AddrInUse);
     drop((failure, clone));
     assert_eq!(Arc::strong_count(&shared), 1);
+}
+
+/// Invariant 2, for what lies ahead: a `now` before the transition counts as the transition's time.
+#[test]
+fn the_wait_for_a_retry_does_not_grow_when_the_clock_goes_backwards() {
+    let t0 = t0() + 100 * S;
+    let mut feed = ServiceLifecycle::new(t0, "feed");
+    let retry = Retry {
+        at: t0 + 5 * S,
+        attempt: 1,
+    };
+    feed.transition_to_backing_off(t0, retry, None).unwrap();
+    assert_eq!(feed.snapshot(t0 - 50 * S).next_retry_secs, Some(5.0));
 }

@@ -117,11 +117,6 @@ impl fmt::Debug for SupervisorConfig {
 ///     .with_shutdown_grace(Duration::from_secs(5));
 /// ```
 #[derive(Debug, Clone, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(into = "crate::serde_impl::SpawnOptionsInFile")
-)]
 pub struct SpawnOptions {
     pub(crate) backoff: Option<Arc<BackoffConfig>>,
     pub(crate) restart_policy: Option<RestartPolicy>,

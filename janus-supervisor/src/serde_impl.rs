@@ -2,89 +2,91 @@
 
 use crate::{BackoffConfig, RestartPolicy, SpawnOptions, SupervisorConfig};
 use janus_backoff::HumanDuration;
+use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SupervisorConfigInFile {
-    default_backoff: Option<BackoffConfig>,
-    shutdown_timeout: Option<HumanDuration>,
-    abort_timeout: Option<HumanDuration>,
-    install_signal_handler: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<u64>,
-}
+janus_backoff::__settings!(SupervisorInFile, "supervisor settings" {
+    default_backoff: BackoffConfig,
+    shutdown_timeout: HumanDuration,
+    abort_timeout: HumanDuration,
+    install_signal_handler: bool,
+    seed: u64,
+});
 
 /// Fields that are left out have their defaults; observers are not part of a file.
 impl<'de> Deserialize<'de> for SupervisorConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let file = SupervisorConfigInFile::deserialize(deserializer)?;
-        let mut config = Self {
+        let file = SupervisorInFile::deserialize(deserializer)?;
+        let default = Self::default();
+        let or =
+            |setting: Option<HumanDuration>, default| setting.map_or(default, |HumanDuration(d)| d);
+        Ok(Self {
+            default_backoff: file.default_backoff.unwrap_or(default.default_backoff),
+            shutdown_timeout: or(file.shutdown_timeout, default.shutdown_timeout),
+            abort_timeout: or(file.abort_timeout, default.abort_timeout),
+            install_signal_handler: file
+                .install_signal_handler
+                .unwrap_or(default.install_signal_handler),
             seed: file.seed,
-            ..Self::default()
-        };
-        if let Some(backoff) = file.default_backoff {
-            config.default_backoff = backoff;
-        }
-        if let Some(timeout) = file.shutdown_timeout {
-            config.shutdown_timeout = timeout.resolve("shutdown_timeout")?;
-        }
-        if let Some(timeout) = file.abort_timeout {
-            config.abort_timeout = timeout.resolve("abort_timeout")?;
-        }
-        if let Some(install) = file.install_signal_handler {
-            config.install_signal_handler = install;
-        }
-        Ok(config)
+            observers: default.observers,
+        })
     }
 }
 
 /// Observers are left out.
 impl Serialize for SupervisorConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        SupervisorConfigInFile {
-            default_backoff: Some(self.default_backoff.clone()),
-            shutdown_timeout: Some(self.shutdown_timeout.into()),
-            abort_timeout: Some(self.abort_timeout.into()),
-            install_signal_handler: Some(self.install_signal_handler),
-            seed: self.seed,
+        let fields = 4 + usize::from(self.seed.is_some());
+        let mut out = serializer.serialize_struct("SupervisorConfig", fields)?;
+        out.serialize_field("default_backoff", &self.default_backoff)?;
+        out.serialize_field("shutdown_timeout", &HumanDuration(self.shutdown_timeout))?;
+        out.serialize_field("abort_timeout", &HumanDuration(self.abort_timeout))?;
+        out.serialize_field("install_signal_handler", &self.install_signal_handler)?;
+        if let Some(seed) = self.seed {
+            out.serialize_field("seed", &seed)?;
         }
-        .serialize(serializer)
+        out.end()
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SpawnOptionsInFile {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backoff: Option<BackoffConfig>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    restart_policy: Option<RestartPolicy>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shutdown_grace: Option<HumanDuration>,
-}
+janus_backoff::__settings!(OptionsInFile, "settings of a service" {
+    backoff: BackoffConfig,
+    restart_policy: RestartPolicy,
+    shutdown_grace: HumanDuration,
+});
 
-impl From<SpawnOptions> for SpawnOptionsInFile {
-    fn from(options: SpawnOptions) -> Self {
-        Self {
-            backoff: options.backoff.map(Arc::unwrap_or_clone),
-            restart_policy: options.restart_policy,
-            shutdown_grace: options.shutdown_grace.map(HumanDuration::from),
-        }
-    }
-}
-
+/// Fields that are left out come from the supervisor or the service.
 impl<'de> Deserialize<'de> for SpawnOptions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let file = SpawnOptionsInFile::deserialize(deserializer)?;
+        let file = OptionsInFile::deserialize(deserializer)?;
         Ok(Self {
             backoff: file.backoff.map(Arc::new),
             restart_policy: file.restart_policy,
-            shutdown_grace: file
-                .shutdown_grace
-                .map(|grace| grace.resolve("shutdown_grace"))
-                .transpose()?,
+            shutdown_grace: file.shutdown_grace.map(|HumanDuration(grace)| grace),
         })
+    }
+}
+
+/// Only what is set.
+impl Serialize for SpawnOptions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let set = [
+            self.backoff.is_some(),
+            self.restart_policy.is_some(),
+            self.shutdown_grace.is_some(),
+        ];
+        let fields = set.into_iter().filter(|set| *set).count();
+        let mut out = serializer.serialize_struct("SpawnOptions", fields)?;
+        if let Some(backoff) = &self.backoff {
+            out.serialize_field("backoff", &**backoff)?;
+        }
+        if let Some(policy) = &self.restart_policy {
+            out.serialize_field("restart_policy", policy)?;
+        }
+        if let Some(grace) = self.shutdown_grace {
+            out.serialize_field("shutdown_grace", &HumanDuration(grace))?;
+        }
+        out.end()
     }
 }
