@@ -61,6 +61,15 @@ pub enum TerminationReason {
 }
 
 impl TerminationReason {
+    /// What [`as_str`](Self::as_str) can answer: for whoever has to announce every label beforehand.
+    pub const LABELS: [&'static str; 5] = [
+        "completed",
+        "cancelled",
+        "circuit_breaker_open",
+        "unrecoverable",
+        "aborted",
+    ];
+
     /// Which reason, without its details: a label for metrics and logs.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

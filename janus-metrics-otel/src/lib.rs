@@ -1,0 +1,78 @@
+//! Janus's service events as OpenTelemetry metrics.
+//!
+//! ```text
+//!   supervisor ── ServiceEvent ──▶ OtelObserver ──▶ your Meter ──▶ Prometheus, OTLP, ..
+//! ```
+//!
+//! [`OtelObserver`] is an [`Observer`](janus_lifecycle::Observer): hand it to a supervisor, and give it a `Meter` of any
+//! provider. It knows neither the supervisor nor a runtime.
+//!
+#![cfg_attr(
+    feature = "prometheus",
+    doc = r#"
+```
+use janus_lifecycle::{EventKind, Observer, ServiceEvent};
+use janus_metrics_otel::PrometheusExporter;
+
+let exporter = PrometheusExporter::new()?;
+let observer = exporter.observer(); // for `SupervisorConfig::with_observer`
+
+let now = std::time::Instant::now();
+observer.observe(&ServiceEvent::new(0, "feed".into(), 1, 0, now, EventKind::Registered));
+assert!(exporter.render()?.contains("janus_supervisor_restarts_total{service=\"feed\"} 0"));
+# Ok::<(), janus_metrics_otel::PrometheusError>(())
+```
+"#
+)]
+//!
+//! # The metrics
+//!
+//! As Prometheus shows them. [`INSTRUMENTS`] is the table in the code.
+//!
+//! | name | kind | labels |
+//! |------|------|--------|
+//! | `janus_supervisor_spawned_total` | counter | `service` |
+//! | `janus_supervisor_terminated_total` | counter | `service`, `reason` |
+//! | `janus_supervisor_restarts_total` | counter | `service` |
+//! | `janus_supervisor_failures_total` | counter | `service`, `kind` |
+//! | `janus_supervisor_circuit_breaker_trips_total` | counter | `service` |
+//! | `janus_supervisor_active_services` | gauge | |
+//! | `janus_supervisor_service_phase` | gauge | `service`, `phase` |
+//! | `janus_supervisor_uptime_seconds` | histogram | `service` |
+//! | `janus_supervisor_backoff_delay_seconds` | histogram | `service` |
+//!
+//! - Every counter of a service exists at zero, for every `reason` and `kind`, from the moment the service is registered, so
+//!   that `increase()` does not miss a first failure.
+//! - `service_phase` is 1 for the phase that the service is in and 0 for the others, so that its average over time is the
+//!   share of time in that phase.
+//! - A service's series go away when the supervisor forgets the service.
+//!
+//! # Histograms
+//!
+//! OpenTelemetry has no way to announce a histogram's series before its first value, nor to take it back. With
+//! `PrometheusExporter` both hold for histograms, too, because it adds and removes them when it renders; through any other
+//! exporter they appear with their first value and stay.
+//!
+//! # Huge fleets
+//!
+//! [`OtelObserverBuilder::without_service_label`] leaves out the `service` label: totals over the fleet, and the number of
+//! services in each phase, at a cost that does not grow with the fleet.
+//!
+//! OpenTelemetry's SDK folds the series of one metric beyond a limit (2,000 by default) into one that is labelled
+//! `otel_metric_overflow`. `PrometheusExporter` sets the limit by the number of services it is told to expect; with a
+//! provider of your own, set it by a view.
+//!
+//! # Features
+//!
+//! - `prometheus` (off by default): `PrometheusExporter`.
+
+mod fleet;
+mod instruments;
+mod observer;
+#[cfg(feature = "prometheus")]
+mod prometheus;
+
+pub use instruments::{INSTRUMENTS, Instrument, InstrumentKind};
+pub use observer::{OtelObserver, OtelObserverBuilder};
+#[cfg(feature = "prometheus")]
+pub use prometheus::{PrometheusError, PrometheusExporter, PrometheusExporterBuilder};

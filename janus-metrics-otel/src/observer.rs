@@ -1,0 +1,258 @@
+//! The observer, and how it is set up.
+
+use crate::fleet::{Counts, Fleet};
+use crate::instruments::{
+    ACTIVE, BACKOFF_DELAY, BREAKER_TRIPS, DELAY_BUCKETS, FAILURES, Instrument, PHASE, RESTARTS,
+    SPAWNED, TERMINATED, UPTIME, UPTIME_BUCKETS,
+};
+use janus_lifecycle::{
+    EventKind, FailureKind, Observer, ServiceEvent, ServicePhase, TerminationReason,
+};
+use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
+use opentelemetry::{Key, KeyValue, StringValue};
+use std::sync::{Arc, Weak};
+
+/// An [`Observer`] that turns events into OpenTelemetry metrics. See the crate's documentation for the list.
+///
+/// One observer counts one supervisor. For two supervisors on one `Meter`, make two observers and tell them apart by
+/// [`with_attribute`](OtelObserverBuilder::with_attribute) or [`with_prefix`](OtelObserverBuilder::with_prefix).
+///
+/// When it is dropped, its counters and gauges are no longer reported.
+#[derive(Debug)]
+pub struct OtelObserver {
+    state: Arc<State>,
+    uptime: Histogram<f64>,
+    backoff_delay: Histogram<f64>,
+}
+
+/// What the callbacks of the instruments share with the observer.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) fleet: Fleet,
+    pub(crate) service_label: bool,
+    pub(crate) attributes: Vec<KeyValue>,
+    pub(crate) prefix: String,
+    pub(crate) uptime_buckets: Vec<f64>,
+    pub(crate) delay_buckets: Vec<f64>,
+}
+
+/// The settings of an [`OtelObserver`].
+#[derive(Debug, Clone)]
+pub struct OtelObserverBuilder {
+    prefix: String,
+    service_label: bool,
+    attributes: Vec<KeyValue>,
+    uptime_buckets: Vec<f64>,
+    delay_buckets: Vec<f64>,
+}
+
+impl Default for OtelObserverBuilder {
+    fn default() -> Self {
+        Self {
+            prefix: "janus_supervisor".to_owned(),
+            service_label: true,
+            attributes: Vec::new(),
+            uptime_buckets: UPTIME_BUCKETS.to_vec(),
+            delay_buckets: DELAY_BUCKETS.to_vec(),
+        }
+    }
+}
+
+impl OtelObserverBuilder {
+    /// Sets what all names begin with. Default: `janus_supervisor`.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Leaves out the `service` label: totals over the fleet, and the number of services in each phase.
+    #[must_use]
+    pub fn without_service_label(mut self) -> Self {
+        self.service_label = false;
+        self
+    }
+
+    /// Adds a label to every series, such as which of two supervisors it is about.
+    #[must_use]
+    pub fn with_attribute(mut self, attribute: KeyValue) -> Self {
+        self.attributes.push(attribute);
+        self
+    }
+
+    /// Sets the boundaries of the uptime histogram, in seconds, rising. Default: a millisecond to a week.
+    #[must_use]
+    pub fn with_uptime_buckets(mut self, seconds: impl Into<Vec<f64>>) -> Self {
+        self.uptime_buckets = seconds.into();
+        self
+    }
+
+    /// Sets the boundaries of the backoff histogram, in seconds, rising. Default: a millisecond to an hour.
+    #[must_use]
+    pub fn with_backoff_buckets(mut self, seconds: impl Into<Vec<f64>>) -> Self {
+        self.delay_buckets = seconds.into();
+        self
+    }
+
+    /// Makes the instruments on `meter`, and the observer that feeds them.
+    #[must_use]
+    pub fn build(self, meter: &Meter) -> OtelObserver {
+        let histogram = |instrument: Instrument, buckets: Vec<f64>| {
+            meter
+                .f64_histogram(full_name(&self.prefix, instrument))
+                .with_description(instrument.description)
+                .with_unit(instrument.unit)
+                .with_boundaries(buckets)
+                .build()
+        };
+        let uptime = histogram(UPTIME, self.uptime_buckets.clone());
+        let backoff_delay = histogram(BACKOFF_DELAY, self.delay_buckets.clone());
+        let state = Arc::new(State {
+            fleet: Fleet::default(),
+            service_label: self.service_label,
+            attributes: self.attributes,
+            prefix: self.prefix,
+            uptime_buckets: self.uptime_buckets,
+            delay_buckets: self.delay_buckets,
+        });
+        state.observe_all(meter);
+        OtelObserver {
+            state,
+            uptime,
+            backoff_delay,
+        }
+    }
+}
+
+impl OtelObserver {
+    /// An observer with the default settings.
+    #[must_use]
+    pub fn new(meter: &Meter) -> Self {
+        Self::builder().build(meter)
+    }
+
+    /// Settings to change.
+    #[must_use]
+    pub fn builder() -> OtelObserverBuilder {
+        OtelObserverBuilder::default()
+    }
+
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn state(&self) -> Weak<State> {
+        Arc::downgrade(&self.state)
+    }
+}
+
+impl Observer for OtelObserver {
+    fn observe(&self, event: &ServiceEvent) {
+        self.state.fleet.count(event);
+        let (histogram, value) = match &event.kind {
+            EventKind::RunEnded { ran_for, .. } => (&self.uptime, ran_for),
+            EventKind::BackingOff { delay, .. } => (&self.backoff_delay, delay),
+            _ => return,
+        };
+        let mut attributes = self.state.attributes.clone();
+        if self.state.service_label {
+            attributes.push(service_label(&event.service));
+        }
+        histogram.record(value.as_secs_f64(), &attributes);
+    }
+}
+
+fn full_name(prefix: &str, instrument: Instrument) -> String {
+    format!("{prefix}.{}", instrument.name)
+}
+
+fn service_label(name: &Arc<str>) -> KeyValue {
+    KeyValue::new(
+        Key::from_static_str("service"),
+        StringValue::from(Arc::clone(name)),
+    )
+}
+
+/// Reports the numbers of one service, or of all, to one instrument: value, and the label it comes with.
+type Report = fn(&Counts<u64>, &mut dyn FnMut(u64, Option<KeyValue>));
+
+impl State {
+    /// Makes the instruments that are asked for their values when somebody collects.
+    fn observe_all(self: &Arc<Self>, meter: &Meter) {
+        self.counter(meter, SPAWNED, |counts, report| {
+            report(counts.spawned, None);
+        });
+        self.counter(meter, RESTARTS, |counts, report| {
+            report(counts.restarts, None);
+        });
+        self.counter(meter, BREAKER_TRIPS, |counts, report| {
+            report(counts.breaker_trips, None);
+        });
+        self.counter(meter, TERMINATED, |counts, report| {
+            for (reason, n) in TerminationReason::LABELS.iter().zip(counts.terminated) {
+                report(n, Some(KeyValue::new("reason", *reason)));
+            }
+        });
+        self.counter(meter, FAILURES, |counts, report| {
+            for (kind, n) in FailureKind::ALL.iter().zip(counts.failures) {
+                report(n, Some(KeyValue::new("kind", kind.as_str())));
+            }
+        });
+        let phases: Report = |counts, report| {
+            for (phase, n) in ServicePhase::ALL.iter().zip(counts.phases) {
+                report(n, Some(KeyValue::new("phase", phase.as_str())));
+            }
+        };
+        let state = Arc::downgrade(self);
+        meter
+            .u64_observable_gauge(full_name(&self.prefix, PHASE))
+            .with_description(PHASE.description)
+            .with_unit(PHASE.unit)
+            .with_callback(move |instrument| Self::collect(&state, phases, instrument))
+            .build();
+        let state = Arc::downgrade(self);
+        meter
+            .u64_observable_gauge(full_name(&self.prefix, ACTIVE))
+            .with_description(ACTIVE.description)
+            .with_unit(ACTIVE.unit)
+            .with_callback(move |instrument| {
+                if let Some(state) = state.upgrade() {
+                    instrument.observe(state.fleet.active(), &state.attributes);
+                }
+            })
+            .build();
+    }
+
+    fn counter(self: &Arc<Self>, meter: &Meter, instrument: Instrument, numbers: Report) {
+        let state = Arc::downgrade(self);
+        meter
+            .u64_observable_counter(full_name(&self.prefix, instrument))
+            .with_description(instrument.description)
+            .with_unit(instrument.unit)
+            .with_callback(move |instrument| Self::collect(&state, numbers, instrument))
+            .build();
+    }
+
+    /// Reports every series of one instrument. The state is gone when its observer is.
+    fn collect(state: &Weak<Self>, numbers: Report, instrument: &dyn AsyncInstrument<u64>) {
+        let Some(state) = state.upgrade() else {
+            return;
+        };
+        let mut attributes = state.attributes.clone();
+        let common = attributes.len();
+        let mut report = |service: Option<&Arc<str>>, counts: &Counts<u64>| {
+            attributes.truncate(common);
+            attributes.extend(service.map(service_label));
+            let of_service = attributes.len();
+            numbers(counts, &mut |value, label| {
+                attributes.truncate(of_service);
+                attributes.extend(label);
+                instrument.observe(value, &attributes);
+            });
+        };
+        if state.service_label {
+            state
+                .fleet
+                .for_each(|service, counts| report(Some(service), counts));
+        } else {
+            report(None, &state.fleet.totals());
+        }
+    }
+}
