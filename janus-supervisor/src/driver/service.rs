@@ -24,102 +24,118 @@ use std::task::Poll;
 use std::time::Instant;
 use tracing::Span;
 
-/// Runs a service until it has terminated. `task` is the first parameter, so that it is dropped last.
-pub(crate) async fn drive<S: JanusService>(mut task: Task, service: S) {
-    {
-        let mut ambient = Ambient::new(Arc::clone(&task.cell));
-        let mut token = task.cell.token();
-        let mut signal = pin!(token.clone().cancelled_owned());
-        let mut awaited = Awaited::Stop;
-        let mut run = pin!(None);
-        let mut span = Span::none();
-        let mut timer = Timer::default();
+/// Runs a service until it has terminated.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps room for its parameters twice, in every task"
+)]
+pub(crate) fn drive<S: JanusService>(
+    mut task: Task,
+    service: S,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        supervise(&mut task, &service).await;
+        task.discard("service", || drop(service));
+    }
+}
 
-        let mut now = clock::now();
-        let mut next = match task.stop(now) {
-            Some(stop) => task.tell(now, stop),
-            None => task.tell(now, Input::Start),
-        };
-        loop {
-            match next.command {
-                Command::Run => {
-                    span = task.span();
-                    let begin = || service.run(token.clone());
-                    match caught(|| span.in_scope(|| ambient.scope(begin))) {
-                        Ok(future) => run.set(Some(future)),
-                        Err(panic) => {
-                            next = task.tell_end(now, Err(panic));
-                            continue;
-                        }
+/// Runs the service's runs, one after the other, as the machine says.
+///
+/// The run in progress is a local: should the runtime drop the task in the middle, the run is gone before [`Task`]'s `Drop`
+/// says so.
+async fn supervise<S: JanusService>(task: &mut Task, service: &S) {
+    let mut ambient = Ambient::new(Arc::clone(&task.cell));
+    let mut token = task.cell.token();
+    let mut signal = pin!(token.clone().cancelled_owned());
+    let mut awaited = Awaited::Stop;
+    let mut run = pin!(None);
+    let mut span = Span::none();
+    let mut timer = Timer::default();
+
+    let mut now = clock::now();
+    let mut next = match task.stop(now) {
+        Some(stop) => task.tell(now, stop),
+        None => task.tell(now, Input::Start),
+    };
+    loop {
+        match next.command {
+            Command::Run => {
+                span = task.span();
+                let begin = || service.run(token.clone());
+                match caught(|| span.in_scope(|| ambient.scope(begin))) {
+                    Ok(future) => run.set(Some(future)),
+                    Err(panic) => {
+                        next = task.tell_end(now, Err(panic));
+                        continue;
                     }
                 }
-                Command::Stop => token.cancel(),
-                Command::Abort => {
-                    task.discard("run", || span.in_scope(|| ambient.scope(|| run.set(None))));
-                    task.cell.released().await;
-                    now = clock::now();
-                    next = task.tell(now, Input::Gone);
-                    continue;
-                }
-                Command::Wait => {}
-                Command::Finish => break,
             }
-
-            let woken = poll_fn(|cx| {
-                let end = match run.as_mut().as_pin_mut() {
-                    None => Poll::Pending,
-                    Some(future) => {
-                        match caught(|| span.in_scope(|| ambient.scope(|| future.poll(cx)))) {
-                            Ok(poll) => poll.map(Ok),
-                            Err(panic) => Poll::Ready(Err(panic)),
-                        }
-                    }
-                };
-                let signalled = awaited != Awaited::Nothing && signal.as_mut().poll(cx).is_ready();
-                match end {
-                    Poll::Ready(end) => Poll::Ready(Woken::by(signalled, Some(end))),
-                    Poll::Pending if signalled => Poll::Ready(Woken::by(true, None)),
-                    Poll::Pending => timer
-                        .poll(next.deadline, now, cx)
-                        .map(|()| Woken::by(false, None)),
-                }
-            })
-            .await;
-
-            let was_due = next.deadline.is_some_and(|at| at <= now);
-            if woken.signalled || woken.end.is_some() || !was_due {
+            Command::Stop => token.cancel(),
+            Command::Abort => {
+                task.discard("run", || span.in_scope(|| ambient.scope(|| run.set(None))));
+                // Rare, and so not worth room in every task.
+                Box::pin(task.cell.released()).await;
                 now = clock::now();
+                next = task.tell(now, Input::Gone);
+                continue;
             }
-            if woken.signalled {
-                if awaited == Awaited::Abort {
-                    awaited = Awaited::Nothing;
-                    next = task.tell(now, Input::Abort);
-                } else if let Some(stop) = task.stop(now) {
-                    awaited = Awaited::Abort;
-                    signal.set(task.shared.abort.clone().cancelled_owned());
-                    next = task.tell(now, stop);
-                } else {
-                    // The service cancelled its own token: that asks nobody to stop. The next run gets a fresh one.
-                    token = task.renew_token();
-                    signal.set(token.clone().cancelled_owned());
-                    next.command = Command::Wait;
-                }
-            }
-            match woken.end {
-                Some(mut end) => {
-                    let dropped = caught(|| span.in_scope(|| ambient.scope(|| run.set(None))));
-                    if let (Ok(Ok(())), Err(panic)) = (&end, dropped) {
-                        end = Err(panic);
+            Command::Wait => {}
+            Command::Finish => break,
+        }
+
+        let woken = poll_fn(|cx| {
+            let end = match run.as_mut().as_pin_mut() {
+                None => Poll::Pending,
+                Some(future) => {
+                    match caught(|| span.in_scope(|| ambient.scope(|| future.poll(cx)))) {
+                        Ok(poll) => poll.map(Ok),
+                        Err(panic) => Poll::Ready(Err(panic)),
                     }
-                    span = Span::none();
-                    next = task.tell_end(now, end);
                 }
-                None if woken.signalled => {}
-                None => next = task.tell(now, Input::Tick),
+            };
+            let signalled = awaited != Awaited::Nothing && signal.as_mut().poll(cx).is_ready();
+            match end {
+                Poll::Ready(end) => Poll::Ready(Woken::by(signalled, Some(end))),
+                Poll::Pending if signalled => Poll::Ready(Woken::by(true, None)),
+                Poll::Pending => timer
+                    .poll(next.deadline, now, cx)
+                    .map(|()| Woken::by(false, None)),
+            }
+        })
+        .await;
+
+        let was_due = next.deadline.is_some_and(|at| at <= now);
+        if woken.signalled || woken.end.is_some() || !was_due {
+            now = clock::now();
+        }
+        if woken.signalled {
+            if awaited == Awaited::Abort {
+                awaited = Awaited::Nothing;
+                next = task.tell(now, Input::Abort);
+            } else if let Some(stop) = task.stop(now) {
+                awaited = Awaited::Abort;
+                signal.set(task.shared.abort.clone().cancelled_owned());
+                next = task.tell(now, stop);
+            } else {
+                // The service cancelled its own token: that asks nobody to stop. The next run gets a fresh one.
+                token = task.renew_token();
+                signal.set(token.clone().cancelled_owned());
+                next.command = Command::Wait;
             }
         }
+        match woken.end {
+            Some(mut end) => {
+                let dropped = caught(|| span.in_scope(|| ambient.scope(|| run.set(None))));
+                if let (Ok(Ok(())), Err(panic)) = (&end, dropped) {
+                    end = Err(panic);
+                }
+                span = Span::none();
+                next = task.tell_end(now, end);
+            }
+            None if woken.signalled => {}
+            None => next = task.tell(now, Input::Tick),
+        }
     }
-    task.discard("service", || drop(service));
 }
 
 /// What a run came to: what it returned, or its panic.
