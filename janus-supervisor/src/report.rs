@@ -14,8 +14,17 @@ pub struct DrainReport {
     pub aborted: Vec<String>,
     /// Services that could not even be dropped, because they block their thread. They still hold it.
     pub stuck: Vec<String>,
-    /// From the beginning of the shutdown to the end of the drain.
+    /// From the beginning of the shutdown to the end of the drain. With serde: `took_secs`, a number of seconds.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "took_secs", serialize_with = "as_secs")
+    )]
     pub took: Duration,
+}
+
+#[cfg(feature = "serde")]
+fn as_secs<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 impl DrainReport {
