@@ -10,13 +10,15 @@ mod services;
 mod table;
 
 use clap::Parser;
+use janus_metrics_otel::PrometheusExporter;
 use janus_supervisor::{
     JanusSupervisor, ShutdownReport, SpawnError, SupervisorConfig, SupervisorSnapshot,
 };
-use services::Kv;
+use services::{Kv, MetricsEndpoint};
 use std::error::Error;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -42,6 +44,9 @@ struct Args {
     /// The port of the key-value server on 127.0.0.1; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// The port of the metrics on 127.0.0.1; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    metrics_port: u16,
 }
 
 #[tokio::main]
@@ -52,12 +57,21 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let kv = Kv::bind(args.port).await?;
     let address = kv.address();
-    let title = format!("kv listening on {address}: PING, SET key value, GET key, DEL key, CRASH");
+    let exporter = Arc::new(PrometheusExporter::new()?);
+    let metrics = MetricsEndpoint::bind(args.metrics_port, Arc::clone(&exporter)).await?;
+    let title = format!(
+        "kv listening on {address}: PING, SET key value, GET key, DEL key, CRASH\nmetrics on http://{}/metrics",
+        metrics.address()
+    );
     if !args.json {
         println!("{title}");
     }
-    let supervisor =
-        JanusSupervisor::new(SupervisorConfig::default().with_shutdown_timeout(args.grace));
+    let supervisor = JanusSupervisor::new(
+        SupervisorConfig::default()
+            .with_shutdown_timeout(args.grace)
+            .with_observer(exporter.observer()),
+    );
+    supervisor.spawn_service_with_options(metrics, services::quick_to_return())?;
     spawn_all(&supervisor, kv, &args)?;
 
     if let Some(after) = args.run_for {

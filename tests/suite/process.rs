@@ -242,6 +242,7 @@ fn json_is_one_document_whose_numbers_add_up() {
     assert_eq!(
         names,
         [
+            "metrics",
             "migration",
             "kv",
             "consumer",
@@ -253,22 +254,51 @@ fn json_is_one_document_whose_numbers_add_up() {
         ]
     );
     let metrics = &snapshot["metrics"];
-    assert_eq!(metrics["spawned_total"], 8);
-    assert_eq!(metrics["terminated_total"], 8);
+    assert_eq!(metrics["spawned_total"], 9);
+    assert_eq!(metrics["terminated_total"], 9);
     assert_eq!(metrics["active_services"], 0);
     let starts: u64 = services
         .iter()
         .filter_map(|service| service["start_count"].as_u64())
         .sum();
-    assert_eq!(metrics["restarts_total"], starts - 8);
-    assert!(starts > 8, "the feed fails after less than a second");
-    assert_eq!(services[0]["termination_reason"], "completed");
+    assert_eq!(metrics["restarts_total"], starts - 9);
+    assert!(starts > 9, "the feed fails after less than a second");
+    assert_eq!(services[1]["termination_reason"], "completed");
     assert_eq!(document["report"]["cause"], "requested");
     assert_eq!(
         document["report"]["drain"]["aborted"],
         serde_json::json!([])
     );
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn the_metrics_are_served_over_http() {
+    let mut fleet = Fleet::start(&["--calm"]);
+    let line = fleet.line_with("metrics on http://");
+    let address: SocketAddr = line
+        .trim_start_matches("metrics on http://")
+        .trim_end_matches("/metrics")
+        .parse()
+        .unwrap();
+    fleet.line_with("service terminated service=\"migration\"");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    for part in [
+        "HTTP/1.1 200 OK\r\n",
+        "content-type: text/plain; version=0.0.4; charset=utf-8\r\n",
+        "janus_supervisor_service_phase{phase=\"running\",service=\"kv\"} 1\n",
+        "janus_supervisor_terminated_total{reason=\"completed\",service=\"migration\"} 1\n",
+        "janus_supervisor_failures_total{kind=\"panic\",service=\"kv\"} 0\n",
+    ] {
+        assert!(answer.contains(part), "{part:?} is not in:\n{answer}");
+    }
+    fleet.signal(Signal::TERM);
+    assert_eq!(fleet.end().0, Some(0));
 }
 
 /// Without this, a hang of the fleet would show as a test that never ends.

@@ -2,10 +2,12 @@
 
 mod kv;
 mod kv_clients;
+mod metrics;
 mod small;
 
 pub(crate) use kv::Kv;
 pub(crate) use kv_clients::{consumer, gremlin};
+pub(crate) use metrics::MetricsEndpoint;
 pub(crate) use small::{dead_link, feed, migration, old_module, report, stubborn};
 
 use janus_supervisor::{BackoffConfig, RestartPolicy, SpawnOptions};
