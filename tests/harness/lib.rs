@@ -3,9 +3,11 @@
 
 mod recorder;
 mod script;
+mod story;
 
 pub use recorder::Recorder;
 pub use script::{Script, ScriptLog, Turn};
+pub use story::Story;
 
 use janus_supervisor::{BackoffConfig, Jitter, SupervisorConfig};
 use std::sync::Arc;
@@ -34,4 +36,9 @@ pub fn config(recorder: &Arc<Recorder>) -> SupervisorConfig {
 /// The default backoff without jitter: 100 ms, 200 ms, 400 ms, ..
 pub fn backoff() -> BackoffConfig {
     BackoffConfig::default().with_jitter(Jitter::None)
+}
+
+/// Lets everybody else go as far as they can: a paused clock moves on, by this one millisecond, only when all are waiting.
+pub async fn settle() {
+    tokio::time::sleep(ms(1)).await;
 }

@@ -20,6 +20,8 @@ pub enum Turn {
     After(Duration, Box<Turn>),
     /// Waits for the token, then does the other.
     WhenCancelled(Box<Turn>),
+    /// Cancels its own token, then does the other.
+    CancelItself(Box<Turn>),
     /// Never ends by itself, whatever the token says.
     Hang,
 }
@@ -35,6 +37,12 @@ impl Turn {
     #[must_use]
     pub fn when_cancelled(self) -> Self {
         Self::WhenCancelled(Box::new(self))
+    }
+
+    /// This turn, after cancelling its own token, which nobody asked for.
+    #[must_use]
+    pub fn after_cancelling_itself(self) -> Self {
+        Self::CancelItself(Box::new(self))
     }
 
     /// Runs until it is asked to stop, and does so cleanly.
@@ -177,6 +185,10 @@ async fn play(turn: &Turn, cancel: &CancellationToken) -> End {
             }
             Turn::WhenCancelled(then) => {
                 cancel.cancelled().await;
+                then
+            }
+            Turn::CancelItself(then) => {
+                cancel.cancel();
                 then
             }
             Turn::Hang => std::future::pending().await,

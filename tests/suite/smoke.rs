@@ -1,1 +1,213 @@
-//! TODO
+//! A few tests in real time, on several threads: what the paused clock cannot show. Nothing here depends on how long anything
+//! takes.
+
+use janus_supervisor::{
+    BackoffConfig, CancellationToken, EventKind, JanusSupervisor, ServicePhase, SpawnOptions,
+    TerminationReason, service_fn,
+};
+use janus_tests::{Recorder, Script, Turn, config, ms, secs};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use tokio::sync::mpsc::unbounded_channel;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_comes_back_after_its_failures() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let (tell, mut told) = unbounded_channel();
+    let runs = AtomicU32::new(0);
+    let service = service_fn("feed", move |cancel: CancellationToken| {
+        let (run, tell) = (runs.fetch_add(1, SeqCst) + 1, tell.clone());
+        async move {
+            if run < 4 {
+                return Err(format!("failure {run}").into());
+            }
+            tell.send(run)?;
+            cancel.cancelled().await;
+            Ok(())
+        }
+    });
+    let quick = BackoffConfig::new(ms(1), ms(2));
+    let feed = supervisor
+        .spawn_service_with_options(service, SpawnOptions::with_backoff(quick))
+        .unwrap();
+    assert_eq!(told.recv().await, Some(4));
+    let snapshot = feed.snapshot();
+    assert_eq!((snapshot.start_count, snapshot.total_failures), (4, 3));
+    assert_eq!(snapshot.last_error.as_deref(), Some("failure 3"));
+    assert_eq!(snapshot.phase, ServicePhase::Running);
+    let delays = recorder.events_of("feed").into_iter();
+    let delays = delays.filter_map(|event| match event.kind {
+        EventKind::BackingOff { delay, .. } => Some(delay),
+        _ => None,
+    });
+    // Jitter never goes below a millisecond.
+    assert!(delays.clone().all(|delay| (ms(1)..=ms(2)).contains(&delay)));
+    assert_eq!(delays.count(), 3);
+    assert_eq!(feed.stop().await, TerminationReason::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_drains() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let (tell, mut told) = unbounded_channel();
+    for i in 0..100 {
+        let tell = tell.clone();
+        let service = service_fn(format!("{i}"), move |cancel: CancellationToken| {
+            let tell = tell.clone();
+            async move {
+                tell.send(())?;
+                cancel.cancelled().await;
+                tokio::task::yield_now().await;
+                Ok(())
+            }
+        });
+        supervisor.spawn_service(service).unwrap();
+    }
+    for _ in 0..100 {
+        told.recv().await.unwrap();
+    }
+    let run = tokio::spawn({
+        let supervisor = supervisor.clone();
+        async move { supervisor.run_until_shutdown().await }
+    });
+    supervisor.trigger_shutdown();
+    let report = run.await.unwrap().unwrap();
+    assert_eq!((report.drain.drained, report.exit_code()), (100, 0));
+    assert_eq!(supervisor.metrics().snapshot().active_services, 0);
+}
+
+/// F62: a service that never comes back from its poll cannot be dropped. It is named, and holds up nobody: not the siblings,
+/// not the return.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_blocks_its_thread_is_named_as_stuck() {
+    let recorder = Arc::new(Recorder::default());
+    let config = config(&recorder)
+        .with_shutdown_timeout(ms(20))
+        .with_abort_timeout(ms(20));
+    let supervisor = JanusSupervisor::new(config);
+    let (tell, mut told) = unbounded_channel();
+    let mut siblings = Vec::new();
+    for (name, stops) in [("polite", true), ("deaf", false)] {
+        let tell = tell.clone();
+        let service = service_fn(name, move |cancel: CancellationToken| {
+            let tell = tell.clone();
+            async move {
+                tell.send(())?;
+                if !stops {
+                    std::future::pending::<()>().await;
+                }
+                cancel.cancelled().await;
+                Ok(())
+            }
+        });
+        siblings.push(supervisor.spawn_service(service).unwrap());
+        told.recv().await.unwrap();
+    }
+    let (let_go, go) = mpsc::channel::<()>();
+    let go = Arc::new(Mutex::new(go));
+    let blocking = service_fn("blocking", move |_cancel| {
+        let (tell, go) = (tell.clone(), Arc::clone(&go));
+        async move {
+            tell.send(())?;
+            let go = go.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(go.recv()?)
+        }
+    });
+    let blocking = supervisor.spawn_service(blocking).unwrap();
+    told.recv().await.unwrap();
+
+    supervisor.trigger_shutdown();
+    for sibling in siblings {
+        sibling.terminated().await;
+    }
+    let report = supervisor.wait_for_drain().await;
+    assert_eq!(report.drained, 1);
+    assert_eq!(report.aborted, ["deaf"]);
+    assert_eq!(report.stuck, ["blocking"]);
+    assert_eq!(report.exit_code(), 1);
+    assert!(!blocking.phase().is_terminal());
+
+    let_go.send(()).unwrap();
+    blocking.terminated().await;
+    assert_eq!(supervisor.metrics().snapshot().active_services, 0);
+    assert_eq!(supervisor.wait_for_drain().await, report);
+}
+
+/// A run that is always busy, and uses up its whole budget at every poll, cannot hold up its own deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_always_busy_is_dropped_when_its_grace_is_over() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let (tell, mut told) = unbounded_channel();
+    let busy = service_fn("busy", move |_cancel| {
+        let tell = tell.clone();
+        async move {
+            tell.send(())?;
+            loop {
+                tokio::task::consume_budget().await;
+            }
+        }
+    });
+    let options = SpawnOptions::default().with_shutdown_grace(ms(5));
+    let busy = supervisor
+        .spawn_service_with_options(busy, options)
+        .unwrap();
+    told.recv().await.unwrap();
+    assert_eq!(busy.stop().await, TerminationReason::Aborted);
+}
+
+/// From a thread that knows nothing of a runtime.
+#[test]
+fn a_shutdown_may_come_from_any_thread() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let inside = runtime.enter();
+    let service = supervisor.spawn_service(Script::new("one", [])).unwrap();
+    drop(inside);
+    let elsewhere = std::thread::spawn({
+        let supervisor = supervisor.clone();
+        move || {
+            supervisor.trigger_shutdown();
+            supervisor.snapshot().shutting_down
+        }
+    });
+    assert!(elsewhere.join().unwrap());
+    let report = runtime.block_on(supervisor.wait_for_drain());
+    assert_eq!((report.drained, report.is_clean()), (1, true));
+    assert!(report.took < secs(30));
+    // A supervisor, too, may go away anywhere.
+    let handle = std::thread::spawn(move || drop(supervisor));
+    handle.join().unwrap();
+    assert_eq!(service.phase(), ServicePhase::Terminated);
+}
+
+/// Dropped in the middle of everything: nothing is orphaned.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_whose_supervisor_is_dropped_comes_down() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let mut handles = Vec::new();
+    for i in 0..100 {
+        let turns = [Turn::Fail("x"), Turn::Complete, Turn::until_cancelled()];
+        let script = Script::new(format!("{i}"), turns[i % 3..].to_vec());
+        handles.push(supervisor.spawn_service(script).unwrap());
+    }
+    drop(supervisor);
+    for handle in handles {
+        let reason = handle.terminated().await;
+        assert!(
+            matches!(
+                reason,
+                TerminationReason::Cancelled | TerminationReason::Completed
+            ),
+            "{reason}"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! Several observers on one exporter: several supervisors in one process.
+
+use crate::history::{Told, ms, secs};
+use crate::parser::Exposition;
+use crate::scrape;
+use janus_lifecycle::FailureKind;
+use janus_metrics_otel::{OtelObserver, OtelObserverBuilder, PrometheusExporter};
+use opentelemetry::KeyValue;
+
+fn named(name: &'static str) -> OtelObserverBuilder {
+    OtelObserver::builder().with_attribute(KeyValue::new("supervisor", name))
+}
+
+fn fails(service: &mut Told<'_>, times: u64) {
+    for n in 1..=times {
+        service.failed(FailureKind::Error, ms(n)).restarted(ms(n));
+    }
+}
+
+/// The same ids and names on both sides.
+#[test]
+fn two_supervisors_are_told_apart_by_an_attribute() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let (edge, core) = (
+        exporter.observer_with(named("edge")),
+        exporter.observer_with(named("core")),
+    );
+    let mut a = Told::new(&[&*edge], 0, "feed");
+    let mut b = Told::new(&[&*core], 0, "feed");
+    Told::new(&[&*edge], 1, "idle").registered();
+    a.registered().running();
+    b.registered().running();
+    fails(&mut a, 2);
+    fails(&mut b, 5);
+
+    let check = |shown: &Exposition, supervisor: &str, failures: Option<f64>| {
+        let labels = [("service", "feed"), ("supervisor", supervisor)];
+        for name in [
+            "failures_total",
+            "restarts_total",
+            "uptime_seconds_count",
+            "backoff_delay_seconds_count",
+        ] {
+            let name = format!("janus_supervisor_{name}");
+            assert_eq!(shown.sum(&name, &labels), failures, "{supervisor} {name}");
+        }
+    };
+    let active = |shown: &Exposition, supervisor| {
+        let labels = [("supervisor", supervisor)];
+        shown.sum("janus_supervisor_active_services", &labels)
+    };
+    let shown = scrape(&exporter);
+    check(&shown, "edge", Some(2.0));
+    check(&shown, "core", Some(5.0));
+    let idle = [("service", "idle")];
+    let uptimes = "janus_supervisor_uptime_seconds_count";
+    assert_eq!(shown.samples(uptimes, &idle).count(), 1, "edge's only");
+    assert_eq!(
+        (active(&shown, "edge"), active(&shown, "core")),
+        (Some(2.0), Some(1.0))
+    );
+
+    a.stopped(secs(1)).removed();
+    let shown = scrape(&exporter);
+    check(&shown, "edge", None);
+    check(&shown, "core", Some(5.0));
+    assert_eq!(
+        (active(&shown, "edge"), active(&shown, "core")),
+        (Some(1.0), Some(1.0))
+    );
+}
+
+#[test]
+fn two_supervisors_are_told_apart_by_their_prefix() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let edge = exporter.observer_with(OtelObserver::builder().with_prefix("edge"));
+    let core = exporter.observer_with(OtelObserver::builder().with_prefix("core"));
+    let mut a = Told::new(&[&*edge], 0, "feed");
+    let mut b = Told::new(&[&*core], 0, "feed");
+    a.registered().running();
+    b.registered().running();
+    fails(&mut a, 2);
+    fails(&mut b, 5);
+    a.stopped(secs(1)).removed();
+    let shown = scrape(&exporter);
+    for name in ["failures_total", "uptime_seconds_count"] {
+        assert_eq!(shown.sum(&format!("edge_{name}"), &[]), None);
+        assert_eq!(shown.sum(&format!("core_{name}"), &[]), Some(5.0));
+    }
+}
+
+#[test]
+fn an_observer_that_is_dropped_is_no_longer_reported() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let stays = exporter.observer_with(named("stays"));
+    let goes = exporter.observer_with(named("goes"));
+    for (observer, times) in [(&stays, 1), (&goes, 2)] {
+        let mut feed = Told::new(&[&**observer], 0, "feed");
+        feed.registered().running();
+        fails(&mut feed, times);
+    }
+    assert_eq!(
+        scrape(&exporter).values_of("supervisor").len(),
+        2,
+        "both, before"
+    );
+    drop(goes);
+    let shown = scrape(&exporter);
+    assert_eq!(Vec::from_iter(shown.values_of("supervisor")), ["stays"]);
+    drop(stays);
+    let text = exporter.render().unwrap();
+    assert_eq!(text, "");
+}
+
+/// As when a supervisor is replaced by a new one, with the same settings.
+#[test]
+fn an_observer_in_the_place_of_a_dropped_one_begins_at_zero() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let old = exporter.observer();
+    let mut feed = Told::new(&[&*old], 0, "feed");
+    feed.registered().running();
+    fails(&mut feed, 3);
+    drop(feed);
+    drop(old);
+    let new = exporter.observer();
+    Told::new(&[&*new], 0, "feed").registered();
+    let shown = scrape(&exporter);
+    for name in ["failures_total", "restarts_total", "uptime_seconds_count"] {
+        let name = format!("janus_supervisor_{name}");
+        assert_eq!(shown.sum(&name, &[]), Some(0.0), "{name}");
+    }
+}

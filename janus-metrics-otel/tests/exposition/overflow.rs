@@ -1,0 +1,150 @@
+//! More services than there is room for.
+
+use crate::history::{Told, ms};
+use crate::parser::Exposition;
+use crate::scrape;
+use janus_lifecycle::FailureKind;
+use janus_metrics_otel::PrometheusExporter;
+
+const ROOM: u64 = 3;
+const SERVICES: u64 = 10;
+const OVERFLOW: [(&str, &str); 1] = [("otel_metric_overflow", "true")];
+
+fn small() -> PrometheusExporter {
+    let builder = PrometheusExporter::builder().with_max_services(ROOM as usize);
+    builder.build().unwrap()
+}
+
+fn fail_once(service: &mut Told<'_>) {
+    service.running();
+    service.failed(FailureKind::Error, ms(3)).restarted(ms(7));
+}
+
+fn total(shown: &Exposition, name: &str) -> Option<f64> {
+    shown.sum(&format!("janus_supervisor_{name}"), &[])
+}
+
+#[test]
+fn a_fleet_that_just_fits_has_no_overflow() {
+    let exporter = small();
+    let observer = exporter.observer();
+    for id in 0..ROOM {
+        fail_once(Told::new(&[&*observer], id, &id.to_string()).registered());
+    }
+    let shown = scrape(&exporter);
+    assert_eq!(shown.values_of("otel_metric_overflow").len(), 0);
+    assert_eq!(shown.values_of("service").len(), ROOM as usize);
+}
+
+#[test]
+fn what_does_not_fit_is_in_one_overflow_series_and_no_total_is_lost() {
+    let exporter = small();
+    let observer = exporter.observer();
+    for id in 0..SERVICES {
+        fail_once(Told::new(&[&*observer], id, &id.to_string()).registered());
+    }
+    let shown = scrape(&exporter);
+    let all = Some(SERVICES as f64);
+    for name in [
+        "spawned_total",
+        "restarts_total",
+        "failures_total",
+        "service_phase",
+        "uptime_seconds_count",
+        "backoff_delay_seconds_count",
+    ] {
+        assert_eq!(total(&shown, name), all, "{name}");
+        let name = format!("janus_supervisor_{name}");
+        assert!(shown.samples(&name, &OVERFLOW).count() > 0, "{name}");
+    }
+    assert_eq!(total(&shown, "active_services"), all);
+}
+
+/// Which services have series of their own may not change from one scrape to the next: counters would fall.
+#[test]
+fn counters_never_fall_while_a_fleet_outgrows_its_room() {
+    let exporter = small();
+    let observer = exporter.observer();
+    let mut services: Vec<Told<'_>> = Vec::new();
+    let mut before = Exposition::default();
+    for id in 0..100 {
+        let mut service = Told::new(&[&*observer], id, &id.to_string());
+        service.registered().running();
+        services.push(service);
+        for service in &mut services {
+            service.failed(FailureKind::Error, ms(3)).restarted(ms(7));
+        }
+        let now = scrape(&exporter);
+        for family in before.families.values().filter(|f| f.kind != "gauge") {
+            for old in &family.samples {
+                let labels: Vec<(&str, &str)> = old
+                    .labels
+                    .iter()
+                    .map(|(k, v)| (k.as_str(), v.as_str()))
+                    .collect();
+                let new = now.sum(&old.name, &labels);
+                assert!(new >= Some(old.value), "{old:?}, then {new:?}");
+            }
+        }
+        before = now;
+    }
+}
+
+/// Services come and go, never more than there is room for: each is shown as if it were the first.
+#[test]
+fn removed_services_take_up_no_room() {
+    let exporter = small();
+    let observer = exporter.observer();
+    for id in 0..SERVICES {
+        let name = id.to_string();
+        let mut service = Told::new(&[&*observer], id, &name);
+        fail_once(service.registered());
+        let shown = scrape(&exporter);
+        assert_eq!(shown.values_of("otel_metric_overflow").len(), 0, "{name}");
+        for total in ["service_phase", "uptime_seconds_count"] {
+            let total = format!("janus_supervisor_{total}");
+            assert_eq!(shown.sum(&total, &[("service", &name)]), Some(1.0));
+        }
+        service.stopped(ms(1)).removed();
+    }
+}
+
+/// A whole fleet makes way for the next between two scrapes.
+#[test]
+fn a_fleet_in_the_place_of_another_has_room_at_once() {
+    let exporter = small();
+    let observer = exporter.observer();
+    for round in 0..3 {
+        let mut fleet: Vec<Told<'_>> = (0..ROOM)
+            .map(|n| Told::new(&[&*observer], round * ROOM + n, &format!("{round}-{n}")))
+            .collect();
+        for service in &mut fleet {
+            fail_once(service.registered());
+        }
+        let shown = scrape(&exporter);
+        assert_eq!(shown.values_of("otel_metric_overflow").len(), 0, "{round}");
+        assert_eq!(total(&shown, "service_phase"), Some(ROOM as f64));
+        for service in &mut fleet {
+            service.stopped(ms(1)).removed();
+        }
+    }
+}
+
+#[test]
+fn room_for_nobody_or_for_everybody_is_no_panic() {
+    for room in [0, 1, usize::MAX] {
+        let Ok(exporter) = PrometheusExporter::builder()
+            .with_max_services(room)
+            .build()
+        else {
+            continue; // Refusing is fine.
+        };
+        let observer = exporter.observer();
+        Told::new(&[&*observer], 0, "feed").registered();
+        assert_eq!(
+            total(&scrape(&exporter), "spawned_total"),
+            Some(1.0),
+            "{room}"
+        );
+    }
+}

@@ -1,0 +1,241 @@
+//! How long a service may take to stop: its own grace and the supervisor's timeout, of which the shorter wins.
+
+use janus_supervisor::{JanusSupervisor, ServicePhase, SpawnOptions, TerminationReason};
+use janus_tests::{Recorder, Script, Turn, config, ms, secs, settle};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const DAY: Duration = secs(24 * 60 * 60);
+
+fn grace(grace: Duration) -> SpawnOptions {
+    SpawnOptions::default().with_shutdown_grace(grace)
+}
+
+/// F63
+#[tokio::test(start_paused = true)]
+async fn no_timeout_at_all_aborts_at_once() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder).with_shutdown_timeout(ms(0)));
+    let slow = Script::new("slow", [Turn::Complete.after(ms(1)).when_cancelled()]);
+    let log = slow.log();
+    supervisor.spawn_service(slow).unwrap();
+    settle().await;
+    supervisor.trigger_shutdown();
+    let report = supervisor.wait_for_drain().await;
+    assert_eq!(report.aborted, ["slow"]);
+    assert_eq!((report.drained, report.took), (0, ms(0)));
+    assert_eq!(log.dropped_early(), 1);
+}
+
+/// F63
+#[tokio::test(start_paused = true)]
+async fn no_grace_aborts_one_service_at_once() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let stubborn = Script::new("stubborn", [Turn::Hang]);
+    let stubborn = supervisor
+        .spawn_service_with_options(stubborn, grace(ms(0)))
+        .unwrap();
+    settle().await;
+    let t0 = Instant::now();
+    assert_eq!(stubborn.stop().await, TerminationReason::Aborted);
+    assert_eq!(t0.elapsed(), ms(0));
+}
+
+/// F63: nothing is left of the grace, but the run gets the one poll in which it sees its token.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_in_the_moment_it_is_told_needs_no_grace() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder).with_shutdown_timeout(ms(0)));
+    supervisor.spawn_service(Script::new("prompt", [])).unwrap();
+    settle().await;
+    supervisor.trigger_shutdown();
+    let report = supervisor.wait_for_drain().await;
+    assert_eq!((report.drained, report.is_clean()), (1, true));
+}
+
+/// F63
+#[tokio::test(start_paused = true)]
+async fn a_grace_without_end_waits_as_long_as_it_takes() {
+    let recorder = Arc::new(Recorder::default());
+    let config = config(&recorder).with_shutdown_timeout(Duration::MAX);
+    let supervisor = JanusSupervisor::new(config);
+    for (name, options) in [
+        ("inherited", SpawnOptions::default()),
+        ("own", grace(Duration::MAX)),
+    ] {
+        let script = Script::new(name, [Turn::Complete.after(300 * DAY).when_cancelled()]);
+        supervisor
+            .spawn_service_with_options(script, options)
+            .unwrap();
+    }
+    settle().await;
+    supervisor.trigger_shutdown();
+    let report = supervisor.wait_for_drain().await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.drained, report.took), (2, 300 * DAY));
+}
+
+/// F63: neither bound overflows, the second included.
+#[tokio::test(start_paused = true)]
+async fn the_longest_durations_there_are_do_not_overflow() {
+    let recorder = Arc::new(Recorder::default());
+    let config = config(&recorder)
+        .with_shutdown_timeout(secs(1))
+        .with_abort_timeout(Duration::MAX);
+    let supervisor = JanusSupervisor::new(config);
+    let script = Script::new("stubborn", [Turn::Hang]);
+    supervisor
+        .spawn_service_with_options(script, grace(Duration::MAX))
+        .unwrap();
+    settle().await;
+    supervisor.trigger_shutdown();
+    let report = supervisor.wait_for_drain().await;
+    assert_eq!(report.aborted, ["stubborn"]);
+    assert_eq!(report.took, secs(1));
+}
+
+/// F64: every pair, in both directions.
+#[tokio::test(start_paused = true)]
+async fn of_own_grace_and_shutdown_timeout_the_shorter_wins() {
+    let times = [ms(0), ms(1), secs(1), secs(2), 30 * DAY, Duration::MAX];
+    for own in times {
+        for timeout in times {
+            let shorter = own.min(timeout);
+            if shorter == Duration::MAX {
+                continue;
+            }
+            let recorder = Arc::new(Recorder::default());
+            let config = config(&recorder).with_shutdown_timeout(timeout);
+            let supervisor = JanusSupervisor::new(config);
+            let stubborn = Script::new("stubborn", [Turn::Hang]);
+            supervisor
+                .spawn_service_with_options(stubborn, grace(own))
+                .unwrap();
+            settle().await;
+            supervisor.trigger_shutdown();
+            let report = supervisor.wait_for_drain().await;
+            assert_eq!(
+                (report.aborted, report.took),
+                (vec!["stubborn".to_owned()], shorter),
+                "own {own:?}, timeout {timeout:?}"
+            );
+        }
+    }
+}
+
+/// F64: with nobody waiting for the drain, each service still keeps to both bounds.
+#[tokio::test(start_paused = true)]
+async fn both_bounds_hold_also_when_nobody_waits() {
+    for (own, timeout) in [(secs(2), secs(5)), (secs(5), secs(2))] {
+        let recorder = Arc::new(Recorder::default());
+        let supervisor = JanusSupervisor::new(config(&recorder).with_shutdown_timeout(timeout));
+        let stubborn = Script::new("stubborn", [Turn::Hang]);
+        let stubborn = supervisor
+            .spawn_service_with_options(stubborn, grace(own))
+            .unwrap();
+        settle().await;
+        let t0 = Instant::now();
+        supervisor.trigger_shutdown();
+        assert_eq!(stubborn.terminated().await, TerminationReason::Aborted);
+        assert_eq!(t0.elapsed(), secs(2), "own {own:?}, timeout {timeout:?}");
+    }
+}
+
+/// F64: each has its own, and what one does not use does not help another.
+#[tokio::test(start_paused = true)]
+async fn each_service_is_aborted_at_the_end_of_its_own_grace() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder).with_shutdown_timeout(secs(4)));
+    let mut handles = Vec::new();
+    for own in [1, 2, 3, 9] {
+        let script = Script::new(format!("{own} s"), [Turn::Hang]);
+        let options = grace(secs(own));
+        handles.push(
+            supervisor
+                .spawn_service_with_options(script, options)
+                .unwrap(),
+        );
+    }
+    settle().await;
+    supervisor.trigger_shutdown();
+    let drain = tokio::spawn({
+        let supervisor = supervisor.clone();
+        async move { supervisor.wait_for_drain().await }
+    });
+    let mut gone = Vec::new();
+    for _ in 0..5 {
+        settle().await;
+        let terminated = handles
+            .iter()
+            .map(|h| h.phase() == ServicePhase::Terminated);
+        gone.push(terminated.filter(|is| *is).count());
+        tokio::time::sleep(ms(999)).await;
+    }
+    assert_eq!(gone, [0, 1, 2, 3, 4]);
+    let report = drain.await.unwrap();
+    assert_eq!(report.aborted, ["1 s", "2 s", "3 s", "9 s"]);
+    assert_eq!(report.took, secs(4));
+}
+
+/// An end in the very moment that the grace is over is the run's own.
+#[tokio::test(start_paused = true)]
+async fn an_end_exactly_at_the_end_of_the_grace_is_in_time() {
+    for (takes, reason) in [
+        (ms(999), TerminationReason::Cancelled),
+        (ms(1000), TerminationReason::Cancelled),
+        (ms(1001), TerminationReason::Aborted),
+    ] {
+        let recorder = Arc::new(Recorder::default());
+        let supervisor = JanusSupervisor::new(config(&recorder));
+        let script = Script::new("slow", [Turn::Complete.after(takes).when_cancelled()]);
+        let slow = supervisor
+            .spawn_service_with_options(script, grace(secs(1)))
+            .unwrap();
+        settle().await;
+        assert_eq!(slow.stop().await, reason, "{takes:?}");
+    }
+}
+
+/// F64: the time that a service may take to stop begins with its own stop.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_lengthen_the_grace_of_a_service_that_is_stopping_already() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder).with_shutdown_timeout(secs(60)));
+    let script = Script::new("stubborn", [Turn::Hang]);
+    let stubborn = supervisor
+        .spawn_service_with_options(script, grace(secs(5)))
+        .unwrap();
+    settle().await;
+    let stop = tokio::spawn(async move { stubborn.stop().await });
+    tokio::time::sleep(secs(3)).await;
+    supervisor.trigger_shutdown();
+    let report = supervisor.wait_for_drain().await;
+    assert_eq!(report.aborted, ["stubborn"]);
+    assert_eq!(report.took, secs(2));
+    assert_eq!(stop.await.unwrap(), TerminationReason::Aborted);
+}
+
+/// F64: a stop with a long grace, and then a shutdown that has less time.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_cuts_short_the_grace_of_a_service_that_is_stopping_already() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder).with_shutdown_timeout(secs(2)));
+    let mut stops = Vec::new();
+    for (name, own) in [("hour", secs(3600)), ("for ever", Duration::MAX)] {
+        let script = Script::new(name, [Turn::Hang]);
+        let handle = supervisor
+            .spawn_service_with_options(script, grace(own))
+            .unwrap();
+        stops.push(tokio::spawn(async move { handle.stop().await }));
+    }
+    tokio::time::sleep(secs(3)).await;
+    supervisor.trigger_shutdown();
+    let report = supervisor.wait_for_drain().await;
+    assert_eq!(report.aborted, ["hour", "for ever"]);
+    assert_eq!(report.took, secs(2));
+    for stop in stops {
+        assert_eq!(stop.await.unwrap(), TerminationReason::Aborted);
+    }
+}

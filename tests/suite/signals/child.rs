@@ -1,0 +1,143 @@
+//! The parts that the other process plays.
+
+use super::{CASE, MARK};
+use janus_supervisor::{
+    CancellationToken, JanusService, JanusSupervisor, ServiceError, SupervisorConfig, service_fn,
+};
+use janus_tests::secs;
+use std::io::Write;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+
+/// Does nothing, unless this process was started by one of the tests in [`super`].
+#[test]
+fn play() {
+    let Ok(case) = std::env::var(CASE) else {
+        return;
+    };
+    match case.as_str() {
+        "drain" => runtime().block_on(async {
+            let supervisor = JanusSupervisor::with_defaults();
+            supervisor.spawn_service(service("polite", true)).unwrap();
+            run(&supervisor).await;
+        }),
+        "stubborn" => runtime().block_on(async {
+            let config = SupervisorConfig::default().with_shutdown_timeout(secs(3600));
+            let supervisor = JanusSupervisor::new(config);
+            supervisor
+                .spawn_service(service("stubborn", false))
+                .unwrap();
+            run(&supervisor).await;
+        }),
+        "early" => runtime().block_on(async {
+            let supervisor = JanusSupervisor::with_defaults();
+            let done = service_fn("done", |_cancel| async { Ok(()) });
+            supervisor.spawn_service(done).unwrap().terminated().await;
+            say("made");
+            wait_for_the_parent();
+            run(&supervisor).await;
+        }),
+        "early, without a service" => {
+            let runtime = runtime();
+            let inside = runtime.enter();
+            let supervisor = JanusSupervisor::with_defaults();
+            drop(inside);
+            say("made");
+            wait_for_the_parent();
+            runtime.block_on(run(&supervisor));
+        }
+        "early, on one thread" => {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let supervisor = JanusSupervisor::with_defaults();
+                say("made");
+                wait_for_the_parent();
+                run(&supervisor).await;
+            });
+        }
+        "outside" => {
+            let supervisor = JanusSupervisor::with_defaults();
+            runtime().block_on(async {
+                supervisor.spawn_service(quiet()).unwrap();
+                say("made");
+                wait_for_the_parent();
+                run(&supervisor).await;
+            });
+        }
+        "without handlers" => runtime().block_on(async {
+            let config = SupervisorConfig::default().without_signal_handler();
+            let supervisor = JanusSupervisor::new(config);
+            supervisor.spawn_service(service("polite", true)).unwrap();
+            run(&supervisor).await;
+        }),
+        "two" => runtime().block_on(async {
+            let both = [
+                JanusSupervisor::with_defaults(),
+                JanusSupervisor::with_defaults(),
+            ];
+            for supervisor in &both {
+                supervisor.spawn_service(quiet()).unwrap();
+            }
+            say("ready");
+            let [one, other] = both.each_ref().map(run);
+            tokio::join!(one, other);
+        }),
+        other => panic!("no such part: {other}"),
+    }
+}
+
+/// A runtime as `#[tokio::main]` makes it.
+#[expect(clippy::unwrap_used, reason = "part of a test")]
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Says that it is ready, and that it was asked to stop; then does so, or not.
+fn service(name: &'static str, stops: bool) -> impl JanusService {
+    service_fn(name, move |cancel: CancellationToken| async move {
+        say("ready");
+        cancel.cancelled().await;
+        say("stopping");
+        if !stops {
+            std::future::pending::<()>().await;
+        }
+        Ok::<_, ServiceError>(())
+    })
+}
+
+/// Stops when it is asked to.
+fn quiet() -> impl JanusService {
+    service_fn("quiet", |cancel: CancellationToken| async move {
+        cancel.cancelled().await;
+        Ok(())
+    })
+}
+
+#[expect(clippy::unwrap_used, reason = "part of a test")]
+async fn run(supervisor: &JanusSupervisor) {
+    let report = supervisor.run_until_shutdown().await.unwrap();
+    assert!(report.drain.took < Duration::from_secs(60));
+    let (cause, drain, code) = (report.cause, &report.drain, report.exit_code());
+    let (drained, aborted) = (drain.drained, &drain.aborted);
+    say(&format!(
+        "cause {cause}, drained {drained}, aborted {aborted:?}, exit code {code}"
+    ));
+}
+
+/// Past the test harness, which would keep it to itself.
+#[expect(clippy::unwrap_used, reason = "part of a test")]
+fn say(what: &str) {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "\n{MARK}{what}").unwrap();
+    stdout.flush().unwrap();
+}
+
+/// Blocks, so that nothing in this process can wait for the shutdown meanwhile.
+#[expect(clippy::unwrap_used, reason = "part of a test")]
+fn wait_for_the_parent() {
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
