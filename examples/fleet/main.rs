@@ -4,8 +4,6 @@
 //! report that panics, a link that can never work, a migration that runs once, and an old module that polls a flag.
 //! Ctrl-C or SIGTERM ends it; a second one ends it at once.
 
-#![expect(clippy::print_stdout, reason = "a program talks")]
-
 mod services;
 mod table;
 
@@ -16,7 +14,7 @@ use janus_supervisor::{
 };
 use services::{Kv, MetricsEndpoint};
 use std::error::Error;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +45,9 @@ struct Args {
     /// The port of the metrics on 127.0.0.1; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     metrics_port: u16,
+    /// Where jitter starts from: the same seed gives the same delays. [default: a random one]
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 #[tokio::main]
@@ -63,14 +64,16 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         "kv listening on {address}: PING, SET key value, GET key, DEL key, CRASH\nmetrics on http://{}/metrics",
         metrics.address()
     );
-    if !args.json {
-        println!("{title}");
+    if args.json {
+        writeln!(io::stderr(), "{title}")?;
+    } else {
+        writeln!(io::stdout(), "{title}")?;
     }
-    let supervisor = JanusSupervisor::new(
-        SupervisorConfig::default()
-            .with_shutdown_timeout(args.grace)
-            .with_observer(exporter.observer()),
-    );
+    let mut config = SupervisorConfig::default()
+        .with_shutdown_timeout(args.grace)
+        .with_observer(exporter.observer());
+    config.seed = args.seed;
+    let supervisor = JanusSupervisor::new(config);
     supervisor.spawn_service_with_options(metrics, services::quick_to_return())?;
     spawn_all(&supervisor, kv, &args)?;
 
@@ -87,13 +90,15 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         supervisor.run_until_shutdown().await?
     };
 
+    // Not `println`, which panics if whoever read this has gone.
+    let mut out = io::stdout().lock();
     if args.json {
-        println!("{}", to_json(&report, &supervisor.snapshot())?);
+        writeln!(out, "{}", to_json(&report, &supervisor.snapshot())?)?;
     } else {
         if !live {
-            print!("{}", table::render(&supervisor.snapshot(), false));
+            write!(out, "{}", table::render(&supervisor.snapshot(), false))?;
         }
-        println!("{report}");
+        writeln!(out, "{report}")?;
     }
     Ok(exit_code(&report))
 }
@@ -119,8 +124,12 @@ fn spawn_all(supervisor: &JanusSupervisor, kv: Kv, args: &Args) -> Result<(), Sp
 
 /// Log lines, unless a table is on the screen; on stderr, where stdout is for JSON.
 fn set_up_output(live: bool, json: bool) {
-    // The supervisor catches panics and reports them; Rust's own message would only tear the table.
-    std::panic::set_hook(Box::new(|_| {}));
+    // The supervisor reports what a panic said. Rust's own message would say it again and tear the table; this says where.
+    std::panic::set_hook(Box::new(|panic| {
+        if let Some(location) = panic.location() {
+            tracing::error!("panicked at {location}");
+        }
+    }));
     let writer = match (live, json) {
         (true, _) => return,
         (false, true) => BoxMakeWriter::new(io::stderr),

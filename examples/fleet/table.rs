@@ -8,10 +8,13 @@ use std::io::{self, Write as _};
 use std::pin::pin;
 use std::time::Duration;
 
-const CLEAR: &str = "\x1b[H\x1b[2J";
-/// The cursor hidden, and long lines cut off instead of wrapped.
-const BEGIN: &str = "\x1b[?25l\x1b[?7l";
+/// An empty screen, the cursor hidden, and long lines cut off instead of wrapped.
+const BEGIN: &str = "\x1b[2J\x1b[?25l\x1b[?7l";
 const END: &str = "\x1b[?7h\x1b[?25h";
+/// Each frame is drawn over the last one, whose remains are erased line by line: an empty screen in between would flicker.
+const HOME: &str = "\x1b[H";
+const END_OF_LINE: &str = "\x1b[K\n";
+const END_OF_FRAME: &str = "\x1b[J";
 
 /// Redraws the table below `title` until `end`, and answers what it comes to. The last table stays on the screen.
 pub(crate) async fn show_until<R>(
@@ -21,7 +24,7 @@ pub(crate) async fn show_until<R>(
 ) -> R {
     let mut end = pin!(end);
     let mut frame = tokio::time::interval(Duration::from_millis(250));
-    draw(BEGIN);
+    let _screen = Screen::begin();
     let result = loop {
         tokio::select! {
             result = &mut end => break result,
@@ -29,13 +32,29 @@ pub(crate) async fn show_until<R>(
         }
     };
     draw_table(title, supervisor);
-    draw(END);
     result
+}
+
+/// The terminal as the table needs it. Put back when dropped, also by a panic or an early return.
+struct Screen;
+
+impl Screen {
+    fn begin() -> Self {
+        draw(BEGIN);
+        Self
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        draw(END);
+    }
 }
 
 fn draw_table(title: &str, supervisor: &JanusSupervisor) {
     let table = render(&supervisor.snapshot(), true);
-    draw(&format!("{CLEAR}{title}\n\n{table}"));
+    let frame = format!("{title}\n\n{table}").replace('\n', END_OF_LINE);
+    draw(&format!("{HOME}{frame}{END_OF_FRAME}"));
 }
 
 fn draw(text: &str) {
@@ -57,14 +76,14 @@ pub(crate) fn render(snapshot: &SupervisorSnapshot, colour: bool) -> String {
     }
     let metrics = &snapshot.metrics;
     let hint = match (snapshot.shutting_down, metrics.active_services) {
-        (false, _) => "Ctrl-C to stop.",
+        (false, _) => " Ctrl-C to stop.",
         (true, 0) => "",
-        (true, _) => "Shutting down; Ctrl-C again to drop what is left.",
+        (true, _) => " Shutting down; Ctrl-C again to drop what is left.",
     };
     // Writing to a string cannot fail.
     writeln!(
         text,
-        "\n{} active, {} restarts, {} breaker trips. {hint}",
+        "\n{} active, {} restarts, {} breaker trips.{hint}",
         metrics.active_services, metrics.restarts_total, metrics.circuit_breaker_trips
     )
     .ok();

@@ -32,7 +32,9 @@ pub(crate) struct State {
     pub(crate) service_label: bool,
     pub(crate) attributes: Vec<KeyValue>,
     pub(crate) prefix: String,
+    #[cfg(feature = "prometheus")]
     pub(crate) uptime_buckets: Vec<f64>,
+    #[cfg(feature = "prometheus")]
     pub(crate) delay_buckets: Vec<f64>,
 }
 
@@ -112,7 +114,9 @@ impl OtelObserverBuilder {
             service_label: self.service_label,
             attributes: self.attributes,
             prefix: self.prefix,
+            #[cfg(feature = "prometheus")]
             uptime_buckets: self.uptime_buckets,
+            #[cfg(feature = "prometheus")]
             delay_buckets: self.delay_buckets,
         });
         state.observe_all(meter);

@@ -8,11 +8,11 @@
 
 use crate::machine::ServiceMachine;
 use crate::{CancellationToken, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot, clock};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-#[derive(Debug)]
 pub(crate) struct ServiceCell {
     pub(crate) name: Arc<str>,
     /// The place in the order of spawning.
@@ -33,7 +33,6 @@ const FINISHED: u8 = 1;
 /// The registry has forgotten the service.
 const REMOVED: u8 = 2;
 
-#[derive(Debug)]
 struct Inner {
     machine: ServiceMachine,
     /// The token that the present run was given, or the next will be.
@@ -107,9 +106,14 @@ impl ServiceCell {
         Hold(Arc::clone(self))
     }
 
+    /// Whether the run still holds anything.
+    pub(crate) fn is_held(&self) -> bool {
+        self.holds.load(Ordering::Acquire) != 0
+    }
+
     /// Waits until the run holds nothing any more.
     pub(crate) async fn released(&self) {
-        self.until(|| self.holds.load(Ordering::Acquire) == 0).await;
+        self.until(|| !self.is_held()).await;
     }
 
     /// Notes that the task is over. Answers whether the service was removed before, so that this is the last of it.
@@ -146,6 +150,17 @@ impl ServiceCell {
             }
             changed.await;
         }
+    }
+}
+
+/// Without the machine, whose last error is the user's to format: invariant 2.
+impl fmt::Debug for ServiceCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceCell")
+            .field("name", &self.name)
+            .field("id", &self.id)
+            .field("phase", &self.read(ServiceLifecycle::phase))
+            .finish_non_exhaustive()
     }
 }
 

@@ -161,6 +161,14 @@ pub enum SpawnError {
         /// The name of the service.
         name: String,
     },
+    /// The runtime has no time driver, without which nothing can be waited for.
+    #[error(
+        "cannot spawn service {name:?}: the tokio runtime has no time driver; build it with enable_time or enable_all"
+    )]
+    NoTimeDriver {
+        /// The name of the service.
+        name: String,
+    },
     /// The service's `name()` or `restart_policy()` panicked.
     #[error("cannot spawn a service: its name() or restart_policy() {source}")]
     Panicked {

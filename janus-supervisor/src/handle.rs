@@ -43,6 +43,17 @@ impl ServiceHandle {
             .read(|lifecycle| lifecycle.termination_reason().cloned())
     }
 
+    /// Which service: a number that no other service of the same supervisor has or had. Its events carry it.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.cell.id
+    }
+
+    /// Asks it to stop, and returns at once. Repeating it is harmless.
+    pub fn request_stop(&self) {
+        self.cell.request_stop();
+    }
+
     /// Asks it to stop, and waits until it has: at once during a backoff, otherwise within its grace, after which it is
     /// dropped. Answers why it terminated, which may be something else if it had terminated before.
     ///

@@ -1,18 +1,19 @@
 //! What all services of one supervisor share.
 
 use crate::cell::ServiceCell;
-use crate::driver::{caught, signals};
+use crate::driver::{caught, logged, signals};
 use crate::registry::Registry;
 use crate::report::{DrainReport, ShutdownCause};
 use crate::{
     BackoffConfig, CancellationToken, ConfigError, EventKind, Observer, ServiceEvent,
-    SupervisorConfig, SupervisorMetrics, clock,
+    SupervisorConfig, SupervisorMetrics, TerminationReason, clock,
 };
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 pub(crate) struct Shared {
@@ -33,10 +34,21 @@ pub(crate) struct Shared {
     observers: Vec<Arc<dyn Observer>>,
     observer_panics: AtomicU64,
     install_signal_handler: bool,
-    signals: OnceLock<io::Result<()>>,
+    /// The task that listens for signals.
+    listener: Mutex<Option<JoinHandle<()>>>,
+    /// How services have ended since the shutdown began: those by themselves, and those that were dropped.
+    ends: Mutex<Ends>,
     began: OnceLock<Began>,
     next_id: AtomicU64,
     seed: u64,
+}
+
+/// How services have ended since the shutdown began.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Ends {
+    pub(crate) drained: usize,
+    /// With their place in the order of spawning.
+    pub(crate) aborted: Vec<(u64, Arc<str>)>,
 }
 
 /// When a shutdown began, and by what.
@@ -64,7 +76,8 @@ impl Shared {
             observers: config.observers,
             observer_panics: AtomicU64::new(0),
             install_signal_handler: config.install_signal_handler,
-            signals: OnceLock::new(),
+            listener: Mutex::default(),
+            ends: Mutex::default(),
             began: OnceLock::new(),
             next_id: AtomicU64::new(0),
             seed: config.seed.unwrap_or_else(random_seed),
@@ -72,14 +85,41 @@ impl Shared {
     }
 
     /// Installs the signal handlers, if they are wanted and are not there yet. Inside a runtime only.
-    pub(crate) fn ensure_signals(self: &Arc<Self>) -> Result<(), &io::Error> {
+    pub(crate) fn ensure_signals(self: &Arc<Self>) -> io::Result<()> {
         if !self.install_signal_handler {
             return Ok(());
         }
-        match self.signals.get_or_init(|| signals::install(self)) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(error),
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        // It ends with the runtime that it was begun on, and is needed for as long as there is another.
+        if listener.as_ref().is_none_or(JoinHandle::is_finished) {
+            *listener = Some(signals::install(self)?);
         }
+        Ok(())
+    }
+
+    /// Notes how a service ended, for the report. Its task is over.
+    pub(crate) fn note_end(&self, cell: &ServiceCell) {
+        let Some(began) = self.began.get().filter(|_| self.root.is_cancelled()) else {
+            return;
+        };
+        let (aborted, since) = cell.read(|lifecycle| {
+            let aborted = lifecycle.termination_reason() == Some(&TerminationReason::Aborted);
+            (aborted, lifecycle.phase_since())
+        });
+        if since < began.at {
+            return;
+        }
+        let mut ends = self.ends();
+        if aborted {
+            ends.aborted.push((cell.id, Arc::clone(&cell.name)));
+        } else {
+            ends.drained += 1;
+        }
+    }
+
+    /// How services have ended since the shutdown began.
+    pub(crate) fn ends(&self) -> MutexGuard<'_, Ends> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The backoff of a service that brings none, or one that it brings: checked.
@@ -109,7 +149,7 @@ impl Shared {
             if let Err(panic) = caught(|| observer.observe(event)) {
                 let panics = self.observer_panics.fetch_add(1, Relaxed) + 1;
                 if panics.is_power_of_two() {
-                    tracing::error!(panics, error = %panic, "an observer panicked");
+                    logged(|| tracing::error!(panics, error = %panic, "an observer panicked"));
                 }
             }
         }

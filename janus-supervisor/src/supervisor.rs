@@ -1,9 +1,9 @@
 //! The face of it all.
 
 use crate::cell::ServiceCell;
-use crate::driver::caught;
 use crate::driver::drain::drain;
 use crate::driver::service::{Task, drive};
+use crate::driver::{caught, logged};
 use crate::machine::ServiceMachine;
 use crate::report::{DrainReport, ShutdownCause, ShutdownReport};
 use crate::shared::Shared;
@@ -12,8 +12,8 @@ use crate::{
     ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, SupervisorConfig,
     SupervisorError, SupervisorMetrics, clock,
 };
-use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// Keeps services running. Cheap to clone; all clones are one supervisor.
@@ -111,6 +111,11 @@ impl JanusSupervisor {
             SpawnError::InvalidConfig { name, source }
         })?;
         let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime { name: owned() })?;
+        if caught(|| tokio::time::sleep(Duration::ZERO)).is_err() {
+            return Err(SpawnError::NoTimeDriver { name: owned() });
+        }
+        // Counted from here on, so that a drain which begins now waits for the task.
+        let _entering = shared.tracker.token();
         if shared.root.is_cancelled() {
             return Err(SpawnError::ShuttingDown { name: owned() });
         }
@@ -222,17 +227,16 @@ impl JanusSupervisor {
     /// As [`wait_for_drain`](Self::wait_for_drain).
     pub async fn run_until_shutdown(&self) -> Result<ShutdownReport, SupervisorError> {
         let shared = self.shared();
-        shared.ensure_signals().map_err(|error| {
-            let source = io::Error::new(error.kind(), error.to_string());
-            SupervisorError::SignalHandler { source }
-        })?;
+        shared
+            .ensure_signals()
+            .map_err(|source| SupervisorError::SignalHandler { source })?;
         shared.root.cancelled().await;
         let cause = shared.began(clock::now()).cause;
         let report = ShutdownReport {
             cause,
             drain: drain(shared).await,
         };
-        tracing::info!(%report, "supervisor shut down");
+        logged(|| tracing::info!(%report, "supervisor shut down"));
         Ok(report)
     }
 

@@ -10,7 +10,7 @@ pub use script::{Script, ScriptLog, Turn};
 pub use story::Story;
 
 use janus_supervisor::{BackoffConfig, Jitter, SupervisorConfig};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// Milliseconds.
@@ -41,4 +41,35 @@ pub fn backoff() -> BackoffConfig {
 /// Lets everybody else go as far as they can: a paused clock moves on, by this one millisecond, only when all are waiting.
 pub async fn settle() {
     tokio::time::sleep(ms(1)).await;
+}
+
+/// Runs a test on a thread of its own, and fails if that takes longer than a minute: for what would hang rather than fail.
+///
+/// # Panics
+/// As the test does, and when the minute is over.
+#[expect(clippy::panic, reason = "part of a test")]
+pub fn within_a_minute(test: impl FnOnce() + Send + 'static) {
+    let (done, over) = mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        // Dropped at the end, also by a panic.
+        let _done = done;
+        test();
+    });
+    if over.recv_timeout(secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("it hangs");
+    }
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The examples in the READMEs compile.
+#[cfg(doctest)]
+mod readmes {
+    #[doc = include_str!("../../README.md")]
+    mod workspace {}
+    #[doc = include_str!("../../janus-supervisor/README.md")]
+    mod supervisor {}
+    #[doc = include_str!("../../janus-metrics-otel/README.md")]
+    mod metrics_otel {}
 }

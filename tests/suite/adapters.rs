@@ -139,10 +139,10 @@ async fn different_services_fit_one_list() {
     let supervisor = JanusSupervisor::new(config(&recorder));
     let services: Vec<BoxService> = vec![
         BoxService::new(Script::new("script", [])),
-        BoxService::new(service_fn("closure", |cancel| cancelled(cancel))),
+        BoxService::new(service_fn("function", cancelled)),
         BoxService::new(Plain),
     ];
-    assert_eq!(format!("{:?}", services[1]), "BoxService(\"closure\")");
+    assert_eq!(format!("{:?}", services[1]), "BoxService(\"function\")");
     for service in services {
         supervisor.spawn_service(service).unwrap();
     }
@@ -151,7 +151,7 @@ async fn different_services_fit_one_list() {
     assert_eq!(supervisor.wait_for_drain().await.drained, 3);
     let services = supervisor.snapshot().services.into_iter();
     let names: Vec<_> = services.map(|service| service.service_name).collect();
-    assert_eq!(names, ["script", "closure", "plain"]);
+    assert_eq!(names, ["script", "function", "plain"]);
 }
 
 async fn cancelled(cancel: CancellationToken) -> Result<(), ServiceError> {

@@ -31,6 +31,7 @@ impl Scene {
     }
 
     /// That spawning is refused with this text, that nothing has changed, and that the service was dropped unused.
+    #[expect(clippy::expect_used, reason = "a test's own words")]
     async fn refuses(&self, name: &str, options: SpawnOptions, text: &str) -> SpawnError {
         let before = (
             self.supervisor.snapshot().metrics,

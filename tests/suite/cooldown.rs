@@ -14,6 +14,7 @@ fn ten_seconds() -> BackoffConfig {
 }
 
 /// Spawns a service with those turns.
+#[expect(clippy::expect_used, reason = "a test's own words")]
 fn spawn(
     recorder: &Arc<Recorder>,
     turns: impl IntoIterator<Item = Turn>,

@@ -7,7 +7,9 @@ use janus_supervisor::{
     BackoffConfig, EventKind, JanusSupervisor, MetricsSnapshot, Observer, RestartPolicy,
     ServiceEvent, ServicePhase, SpawnOptions, SupervisorMetrics,
 };
-use janus_tests::{Recorder, Script, Story, Turn, backoff, config, ms, secs, settle};
+use janus_tests::{Recorder, Script, ScriptLog, Story, Turn, backoff, config, ms, secs, settle};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -187,22 +189,39 @@ async fn every_observer_is_told_the_same() {
     assert_eq!(first, told(&recorders[2]));
 }
 
-/// On several threads, where a service may be over before its spawn returns.
+/// Holds up each registration for a while, or until the service has gone ahead of it.
+#[derive(Default)]
+struct Doorkeeper(AtomicBool);
+
+impl Observer for Doorkeeper {
+    fn observe(&self, event: &ServiceEvent) {
+        if !matches!(event.kind, EventKind::Registered) {
+            self.0.store(true, SeqCst);
+            return;
+        }
+        for _ in 0..1000 {
+            if self.0.load(SeqCst) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// On several threads, where a service could be over before its spawn returns.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn registered_comes_first_also_for_services_that_end_at_once() {
-    let recorder = Arc::new(Recorder::default());
-    let supervisor = JanusSupervisor::new(config(&recorder));
-    let mut handles = Vec::new();
-    for i in 0..1000 {
-        let script = Script::new(format!("{i}"), [Turn::Complete]);
-        handles.push(supervisor.spawn_service(script).unwrap());
-    }
-    for handle in handles {
+    for _ in 0..20 {
+        let recorder = Arc::new(Recorder::default());
+        let mut config = config(&recorder);
+        config.observers.insert(0, Arc::new(Doorkeeper::default()));
+        let supervisor = JanusSupervisor::new(config);
+        let script = Script::new("one", [Turn::Complete]);
+        let handle = supervisor.spawn_service(script).unwrap();
         handle.terminated().await;
+        let stories = Story::of_each(&recorder.events()).unwrap();
+        assert!(stories.values().all(|story| story.end.is_some()));
     }
-    let stories = Story::of_each(&recorder.events()).unwrap();
-    assert_eq!(stories.len(), 1000);
-    assert!(stories.values().all(|story| story.end.is_some()));
 }
 
 /// Ids are given in the order of spawning, and never again.
@@ -222,6 +241,59 @@ async fn services_are_numbered_and_keep_their_number() {
     let (a, b) = (ids("a"), ids("b"));
     assert_eq!((a.len(), b.len()), (2, 1), "{a:?} {b:?}");
     assert!(a[0] < b[0] && b[0] < a[1]);
+}
+
+/// Looks at the service itself whenever a run is said to be over.
+struct Doubter {
+    logs: HashMap<&'static str, Arc<ScriptLog>>,
+    lies: Mutex<Vec<ServiceEvent>>,
+}
+
+impl Observer for Doubter {
+    fn observe(&self, event: &ServiceEvent) {
+        let over = matches!(
+            event.kind,
+            EventKind::RunEnded { .. }
+                | EventKind::BackingOff { .. }
+                | EventKind::Terminated { .. }
+        );
+        let log = self.logs.get(&*event.service);
+        if over && log.is_some_and(|log| log.in_progress() != 0) {
+            let mut lies = self.lies.lock().unwrap_or_else(PoisonError::into_inner);
+            lies.push(event.clone());
+        }
+    }
+}
+
+/// F62: whoever is told that a run has ended, or was dropped, may count on it.
+#[tokio::test(start_paused = true)]
+async fn a_run_is_gone_before_its_end_is_told() {
+    const ENDS: [(&str, Turn); 4] = [
+        ("completes", Turn::Complete),
+        ("fails", Turn::Fail("x")),
+        ("panics", Turn::Panic("x")),
+        ("hangs", Turn::Hang),
+    ];
+    let scripts = ENDS.map(|(name, turn)| (name, Script::new(name, [turn])));
+    let logs = scripts.iter().map(|(name, script)| (*name, script.log()));
+    let doubter = Arc::new(Doubter {
+        logs: logs.collect(),
+        lies: Mutex::default(),
+    });
+    let recorder = Arc::new(Recorder::default());
+    let config = config(&recorder).with_observer(Arc::clone(&doubter) as Arc<_>);
+    let supervisor = JanusSupervisor::new(config);
+    for (_, script) in scripts {
+        supervisor.spawn_service(script).unwrap();
+    }
+    tokio::time::sleep(secs(1)).await;
+    supervisor.trigger_shutdown();
+    let report = supervisor.wait_for_drain().await;
+    assert_eq!(report.aborted, ["hangs"]);
+    let ends = recorder.count(|event| matches!(event.kind, EventKind::RunEnded { .. }));
+    assert!(ends > 6, "{ends}");
+    let lies = doubter.lies.lock().unwrap();
+    assert!(lies.is_empty(), "{lies:?}");
 }
 
 /// Blocks on the first event of one service until it is let go.
@@ -271,7 +343,9 @@ async fn a_slow_observer_delays_only_its_own_service() {
     let fast = supervisor
         .spawn_service(Script::new("fast", turns))
         .unwrap();
-    fast.terminated().await;
+    // A limit for the test, not a measure.
+    let ended = tokio::time::timeout(secs(60), fast.terminated()).await;
+    ended.unwrap();
     assert_eq!(fast.snapshot().start_count, 201);
     let other = supervisor.spawn_service(Script::new("other", [])).unwrap();
     other.stop().await;

@@ -2,6 +2,12 @@
 //!
 //! After each of them the siblings, the counters and the sequence of events must be right: [`Scene::end`].
 
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    reason = "panicking is what these services are for"
+)]
+
 mod errors;
 mod observers;
 mod values;
@@ -88,8 +94,8 @@ impl Scene {
             let end = told.end.map(|reason| reason.to_string());
             assert_eq!(service.termination_reason, end, "{}", service.service_name);
             assert_eq!(u64::from(service.start_count), told.restarts + 1);
-            let phases = events.iter().filter_map(|event| event.kind.phase());
-            assert_eq!(Some(service.phase), phases.last());
+            let mut phases = events.iter().filter_map(|event| event.kind.phase());
+            assert_eq!(Some(service.phase), phases.next_back());
         }
     }
 }

@@ -9,15 +9,17 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tokio::time::Instant;
 
-/// Longer than anything here takes, so that a fault ends in a message and not in a hang.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Longer than any fleet lives here, so that a fault ends in a message and not in a hang. It counts from the start of the fleet:
+/// one that ignores every signal goes on printing, so a limit on the wait for a line would never be reached.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Builds the fleet once, with the cargo and into the folder that this test comes from, and answers where it is.
 fn fleet_program() -> &'static PathBuf {
@@ -25,8 +27,13 @@ fn fleet_program() -> &'static PathBuf {
     PROGRAM.get_or_init(|| {
         // <target>/<profile>/deps/<this test>
         let test = std::env::current_exe().expect("the path of this test");
-        let profile = test.ancestors().nth(2).expect("the folder of the profile");
-        let target = profile.parent().expect("the target folder");
+        let folder = test.ancestors().nth(2).expect("the folder of the profile");
+        let target = folder.parent().expect("the target folder");
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            // The one profile whose folder has another name.
+            Some("debug") => "dev",
+            profile => profile.expect("the name of the profile"),
+        };
         let mut build = Command::new(env!("CARGO"));
         build.args([
             "build",
@@ -35,22 +42,36 @@ fn fleet_program() -> &'static PathBuf {
             "janus-tests",
             "--example",
             "fleet",
+            "--profile",
+            profile,
         ]);
         build.arg("--target-dir").arg(target);
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
         let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
         assert!(built.expect("cargo runs").success(), "the fleet builds");
-        profile.join("examples/fleet")
+        folder.join("examples/fleet")
     })
+}
+
+/// Where a line was printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum To {
+    Stdout,
+    Stderr,
 }
 
 /// A running fleet. Killed when dropped, so that a failing test leaves nothing behind.
 struct Fleet {
     child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
+    deadline: Instant,
+    lines: Receiver<(To, String)>,
+    seen: Vec<(To, String)>,
+}
+
+/// A fleet that has ended, and what it printed.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
 }
 
 impl Fleet {
@@ -60,36 +81,62 @@ impl Fleet {
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the fleet starts");
-        let stdout = child.stdout.take().expect("a pipe from the fleet");
+        let (send, lines) = mpsc::channel();
+        let stdout = child.stdout.take().expect("a pipe from stdout");
+        let stderr = child.stderr.take().expect("a pipe from stderr");
+        forward(To::Stdout, stdout, send.clone());
+        forward(To::Stderr, stderr, send);
         Self {
             child,
-            lines: lines_of(stdout),
+            deadline: Instant::now() + LIMIT,
+            lines,
             seen: Vec::new(),
         }
     }
 
-    /// Reads on until a line contains `part`, and answers that line.
+    /// Waits until a line that contains `part` has been printed, and answers it. Whether other lines came before or after it
+    /// does not matter: services log on several threads.
     fn line_with(&mut self, part: &str) -> String {
+        let mut looked_at = 0;
         loop {
-            match self.lines.recv_timeout(LIMIT) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(part) {
-                        return line;
-                    }
-                }
-                Err(why) => panic!(
-                    "no line with {part:?} ({why}); so far:\n{}",
-                    self.seen.join("\n")
-                ),
+            let new = &self.seen[looked_at..];
+            if let Some((_, line)) = new.iter().find(|(_, line)| line.contains(part)) {
+                return line.clone();
             }
+            looked_at = self.seen.len();
+            assert!(
+                self.read_line(),
+                "it ended without a line with {part:?}: {}",
+                self.all()
+            );
         }
     }
 
-    /// The address of the key-value server, once everything runs.
+    /// Reads one more line; false when there is none any more.
+    fn read_line(&mut self) -> bool {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        match self.lines.recv_timeout(left) {
+            Ok(line) => self.seen.push(line),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return false,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                panic!("nothing to wait for after {LIMIT:?}: {}", self.all())
+            }
+        }
+        true
+    }
+
+    /// Everything printed so far, for the message of a failing test.
+    fn all(&self) -> String {
+        let lines = self.seen.iter();
+        lines
+            .map(|(to, line)| format!("\n{to:?}: {line}"))
+            .collect()
+    }
+
+    /// The address of the key-value server.
     fn server(&mut self) -> SocketAddr {
         let line = self.line_with("kv listening on ");
         let address = line
@@ -99,18 +146,42 @@ impl Fleet {
         address.unwrap_or_else(|| panic!("no address in {line:?}"))
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).expect("the fleet can be signalled");
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
-    /// Reads to the end, and answers the exit code and all that was printed.
-    fn end(mut self) -> (Option<i32>, String) {
-        while let Ok(line) = self.lines.recv_timeout(LIMIT) {
-            self.seen.push(line);
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the fleet can be signalled");
+    }
+
+    fn is_running(&mut self) -> bool {
+        let status = self.child.try_wait().expect("the fleet can be asked");
+        status.is_none()
+    }
+
+    /// Reads to the end.
+    fn end(mut self) -> Ended {
+        while self.read_line() {}
+        // Both pipes are closed, so it ends now, if it ever does.
+        while self.is_running() {
+            assert!(
+                Instant::now() < self.deadline,
+                "it does not end: {}",
+                self.all()
+            );
+            std::thread::park_timeout(Duration::from_millis(5));
         }
-        let status = self.child.wait().expect("the fleet ends");
-        (status.code(), self.seen.join("\n"))
+        let status = self.child.wait().expect("the fleet has ended");
+        Ended {
+            code: status.code(),
+            stdout: self.printed(To::Stdout),
+            stderr: self.printed(To::Stderr),
+        }
+    }
+
+    fn printed(&self, where_to: To) -> String {
+        let lines = self.seen.iter().filter(|(to, _)| *to == where_to);
+        lines.map(|(_, line)| format!("{line}\n")).collect()
     }
 }
 
@@ -122,16 +193,14 @@ impl Drop for Fleet {
     }
 }
 
-fn lines_of(stdout: ChildStdout) -> Receiver<String> {
-    let (send, lines) = mpsc::channel();
+fn forward(to: To, pipe: impl Read + Send + 'static, lines: Sender<(To, String)>) {
     std::thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            if send.send(line).is_err() {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if lines.send((to, line)).is_err() {
                 return;
             }
         }
     });
-    lines
 }
 
 /// A client that comes back, for as long as the limit allows.
@@ -140,17 +209,17 @@ struct Client(SocketAddr);
 impl Client {
     /// Sends one request on a connection of its own until it is answered.
     fn ask(&self, request: &str) -> String {
-        let mut last = None;
-        // The server is down for less than a second after a crash; a refused connection returns at once.
-        for _ in 0..600 {
-            match self.try_ask(request) {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            // The server is down for less than a second after a crash; a refused connection returns at once.
+            let answer = self.try_ask(request);
+            match answer {
                 Ok(answer) if !answer.is_empty() => return answer,
-                Ok(_) => {}
-                Err(error) => last = Some(error),
+                _ if Instant::now() < deadline => {}
+                answer => panic!("no answer to {request:?}: {answer:?}"),
             }
-            std::thread::park_timeout(Duration::from_millis(100));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
-        panic!("no answer to {request:?}: {last:?}")
     }
 
     fn try_ask(&self, request: &str) -> std::io::Result<String> {
@@ -178,6 +247,7 @@ fn a_client_is_served_also_after_a_crash_and_sigterm_drains() {
     // The connection is closed without an answer, the run fails, and the data is there when the server is back.
     let crash = client.try_ask("CRASH").unwrap_or_default();
     assert_eq!(crash, "");
+    // The consumer fails with it. Which of the two says so first is open: each has a task of its own.
     let failed = fleet.line_with("service failed service=\"kv\"");
     assert!(failed.contains("crashed by 127.0.0.1"), "{failed}");
     fleet.line_with("service failed service=\"consumer\"");
@@ -186,14 +256,56 @@ fn a_client_is_served_also_after_a_crash_and_sigterm_drains() {
     assert_eq!(client.ask("GET fruit"), "NONE");
 
     fleet.signal(Signal::TERM);
-    let (code, printed) = fleet.end();
-    let report = printed.lines().last().unwrap_or_default();
-    assert!(report.starts_with("shutdown (SIGTERM): "), "{printed}");
+    let Ended { code, stdout, .. } = fleet.end();
+    let report = stdout.lines().last().unwrap_or_default();
+    assert!(report.starts_with("shutdown (SIGTERM): "), "{stdout}");
     assert!(
         report.contains(" drained in ") && !report.contains("aborted"),
-        "{printed}"
+        "{stdout}"
     );
-    assert_eq!(code, Some(0), "{printed}");
+    assert_eq!(code, Some(0), "{stdout}");
+}
+
+/// A connection that asks for nothing, and one with half a request, must not hold up the server's end.
+#[test]
+fn open_connections_do_not_hold_up_the_drain() {
+    let mut fleet = Fleet::start(&["--calm", "--grace", "1h"]);
+    let server = fleet.server();
+    let mut idle = TcpStream::connect(server).unwrap();
+    let mut half = TcpStream::connect(server).unwrap();
+    half.write_all(b"GET fru").unwrap();
+    // Connections are accepted in order, so these two were.
+    assert_eq!(Client(server).ask("PING"), "PONG");
+    fleet.signal(Signal::TERM);
+    let Ended { code, stdout, .. } = fleet.end();
+    assert_eq!(code, Some(0), "{stdout}");
+    for stream in [&mut idle, &mut half] {
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let end = stream.read(&mut [0]).map_err(|error| error.kind());
+        assert!(
+            matches!(end, Ok(0) | Err(std::io::ErrorKind::ConnectionReset)),
+            "{end:?}"
+        );
+    }
+}
+
+#[test]
+fn too_long_a_line_is_not_kept() {
+    let mut fleet = Fleet::start(&["--calm"]);
+    let server = fleet.server();
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    // The connection may be closed before the last of it is sent.
+    stream.write_all(&[b'x'; 64 * 1024]).ok();
+    let mut answer = Vec::new();
+    let end = stream
+        .read_to_end(&mut answer)
+        .map_err(|error| error.kind());
+    assert!(
+        matches!(end, Ok(0) | Err(std::io::ErrorKind::ConnectionReset)),
+        "{end:?}"
+    );
+    assert_eq!(Client(server).ask("PING"), "PONG");
 }
 
 #[test]
@@ -201,9 +313,9 @@ fn sigint_drains_as_well() {
     let mut fleet = Fleet::start(&["--calm"]);
     fleet.line_with("service running service=\"old-module\"");
     fleet.signal(Signal::INT);
-    let (code, printed) = fleet.end();
-    assert!(printed.contains("\nshutdown (SIGINT): "), "{printed}");
-    assert_eq!(code, Some(0), "{printed}");
+    let Ended { code, stdout, .. } = fleet.end();
+    assert!(stdout.contains("\nshutdown (SIGINT): "), "{stdout}");
+    assert_eq!(code, Some(0), "{stdout}");
 }
 
 /// The grace is an hour: without the second signal this would not end.
@@ -214,25 +326,50 @@ fn a_second_sigterm_ends_the_grace_of_a_service_that_never_stops() {
     fleet.signal(Signal::TERM);
     // The others have stopped, the stubborn one has not.
     fleet.line_with("service terminated service=\"old-module\"");
+    fleet.line_with("service terminated service=\"kv\"");
+    assert!(fleet.is_running());
     fleet.signal(Signal::TERM);
     fleet.line_with("second signal");
-    let (code, printed) = fleet.end();
-    let report = printed.lines().last().unwrap_or_default();
+    let Ended { code, stdout, .. } = fleet.end();
+    let report = stdout.lines().last().unwrap_or_default();
+    assert!(report.starts_with("shutdown (SIGTERM): "), "{stdout}");
     assert!(
         report.contains(" drained, aborted: stubborn in "),
-        "{printed}"
+        "{stdout}"
     );
-    assert_eq!(code, Some(1), "{printed}");
+    assert_eq!(code, Some(1), "{stdout}");
+}
+
+/// Without a second signal, the grace ends by itself.
+#[test]
+fn a_service_that_never_stops_is_aborted_when_the_grace_is_over() {
+    let args = ["--calm", "--stubborn", "--for", "1s", "--grace", "300ms"];
+    let Ended { code, stdout, .. } = Fleet::start(&args).end();
+    let report = stdout.lines().last().unwrap_or_default();
+    assert!(report.starts_with("shutdown (requested): "), "{stdout}");
+    assert!(
+        report.contains(" drained, aborted: stubborn in "),
+        "{stdout}"
+    );
+    assert_eq!(code, Some(1), "{stdout}");
 }
 
 #[test]
 fn json_is_one_document_whose_numbers_add_up() {
-    let output = Command::new(fleet_program())
-        .args(["--for", "2s", "--json"])
-        .stdin(Stdio::null())
-        .output()
-        .expect("the fleet runs");
-    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let ended = Fleet::start(&["--for", "1s", "--json", "--seed", "1"]).end();
+    // All of stdout is that document; what else there is to say goes to stderr.
+    let document: serde_json::Value = serde_json::from_str(&ended.stdout)
+        .unwrap_or_else(|error| panic!("{error} in:\n{}", ended.stdout));
+    assert!(
+        ended.stderr.starts_with("kv listening on 127.0.0.1:"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("service running service=\"kv\""),
+        "{}",
+        ended.stderr
+    );
     let snapshot = &document["snapshot"];
     let services = snapshot["services"].as_array().unwrap();
     let names: Vec<&str> = services
@@ -269,7 +406,7 @@ fn json_is_one_document_whose_numbers_add_up() {
         document["report"]["drain"]["aborted"],
         serde_json::json!([])
     );
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(ended.code, Some(0));
 }
 
 #[test]
@@ -298,16 +435,17 @@ fn the_metrics_are_served_over_http() {
         assert!(answer.contains(part), "{part:?} is not in:\n{answer}");
     }
     fleet.signal(Signal::TERM);
-    assert_eq!(fleet.end().0, Some(0));
+    assert_eq!(fleet.end().code, Some(0));
 }
 
-/// Without this, a hang of the fleet would show as a test that never ends.
+/// A test that fails leaves no orphan, not even one that ignores the shutdown.
 #[test]
 fn the_helper_of_these_tests_kills_what_it_started() {
     let mut fleet = Fleet::start(&["--calm", "--stubborn", "--grace", "1h"]);
     let server = fleet.server();
     assert_eq!(Client(server).ask("PING"), "PONG");
+    let pid = fleet.pid();
+    test_kill_process(pid).expect("it runs");
     drop(fleet);
-    let gone = TcpStream::connect(server).map(|mut stream| stream.read(&mut [0]));
-    assert!(!matches!(gone, Ok(Ok(1..))), "{gone:?}");
+    assert_eq!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
 }

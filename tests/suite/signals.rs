@@ -189,7 +189,8 @@ fn handlers_that_cannot_be_installed_are_an_error_and_no_shutdown() {
         let service = supervisor.spawn_service(Script::new("one", [])).unwrap();
         tokio::task::yield_now().await;
         for _ in 0..2 {
-            let error = supervisor.run_until_shutdown().await.unwrap_err();
+            let run = tokio::time::timeout(secs(60), supervisor.run_until_shutdown());
+            let error = run.await.unwrap().unwrap_err();
             let SupervisorError::SignalHandler { source } = &error else {
                 panic!("{error:?}");
             };

@@ -122,7 +122,9 @@ async fn a_service_that_blocks_its_thread_is_named_as_stuck() {
     for sibling in siblings {
         sibling.terminated().await;
     }
-    let report = supervisor.wait_for_drain().await;
+    // A limit for the test, not a measure.
+    let drain = tokio::time::timeout(secs(60), supervisor.wait_for_drain());
+    let report = drain.await.unwrap();
     assert_eq!(report.drained, 1);
     assert_eq!(report.aborted, ["deaf"]);
     assert_eq!(report.stuck, ["blocking"]);
@@ -155,7 +157,9 @@ async fn a_run_that_is_always_busy_is_dropped_when_its_grace_is_over() {
         .spawn_service_with_options(busy, options)
         .unwrap();
     told.recv().await.unwrap();
-    assert_eq!(busy.stop().await, TerminationReason::Aborted);
+    // A limit for the test, not a measure.
+    let reason = tokio::time::timeout(secs(60), busy.stop()).await;
+    assert_eq!(reason, Ok(TerminationReason::Aborted));
 }
 
 /// From a thread that knows nothing of a runtime.
@@ -201,7 +205,9 @@ async fn a_fleet_whose_supervisor_is_dropped_comes_down() {
     }
     drop(supervisor);
     for handle in handles {
-        let reason = handle.terminated().await;
+        // A limit for the test, not a measure.
+        let reason = tokio::time::timeout(secs(60), handle.terminated()).await;
+        let reason = reason.unwrap();
         assert!(
             matches!(
                 reason,

@@ -13,9 +13,12 @@ use tokio::task::JoinSet;
 /// A line is no longer than this, or its connection is closed.
 const LONGEST_LINE: u64 = 4096;
 
-/// What survives a restart: the address and the data. The listener and the connections belong to the run.
+/// What survives a restart: the address and the data. The listener and the connections belong to the run, so that a server
+/// that is down refuses its clients, as a crashed process would.
 pub(crate) struct Kv {
     address: SocketAddr,
+    /// For the first run: from the beginning the port is this server's, and clients who come early wait in its queue.
+    first_listener: Mutex<Option<TcpListener>>,
     store: Store,
 }
 
@@ -28,8 +31,43 @@ impl Kv {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         Ok(Self {
             address: listener.local_addr()?,
+            first_listener: Mutex::new(Some(listener)),
             store: Store::default(),
         })
+    }
+
+    async fn listen(&self) -> io::Result<TcpListener> {
+        let first = self
+            .first_listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match first {
+            Some(listener) => Ok(listener),
+            // Possible at once, although connections of the last run linger: on Unix, tokio sets SO_REUSEADDR.
+            None => TcpListener::bind(self.address).await,
+        }
+    }
+
+    /// Until cancelled, or crashed by a client.
+    async fn serve_all(
+        &self,
+        listener: TcpListener,
+        connections: &mut JoinSet<io::Result<()>>,
+        cancel: &CancellationToken,
+    ) -> Result<(), ServiceError> {
+        let (crash, mut crashed) = mpsc::channel(1);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                Some(who) = crashed.recv() => return Err(format!("crashed by {who}").into()),
+                Some(_ended) = connections.join_next() => {}
+                accepted = listener.accept() => {
+                    let (stream, peer) = accepted?;
+                    connections.spawn(serve(stream, peer, self.store(), crash.clone()));
+                }
+            }
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -47,21 +85,12 @@ impl JanusService for Kv {
     }
 
     async fn run(&self, cancel: CancellationToken) -> Result<(), ServiceError> {
-        let listener = TcpListener::bind(self.address).await?;
-        let (crash, mut crashed) = mpsc::channel(1);
-        // Dropped with the run: no connection outlives it.
+        let listener = self.listen().await?;
         let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => return Ok(()),
-                Some(who) = crashed.recv() => return Err(format!("crashed by {who}").into()),
-                Some(_ended) = connections.join_next() => {}
-                accepted = listener.accept() => {
-                    let (stream, peer) = accepted?;
-                    connections.spawn(serve(stream, peer, self.store(), crash.clone()));
-                }
-            }
-        }
+        let end = self.serve_all(listener, &mut connections, &cancel).await;
+        // Dropping the set would only ask them to end. Waiting makes sure that no connection outlives the run.
+        connections.shutdown().await;
+        end
     }
 }
 

@@ -94,10 +94,6 @@ impl<'a> Told<'a> {
     pub(crate) fn terminated(&mut self, reason: TerminationReason) -> &mut Self {
         self.tell(EventKind::Terminated { reason })
     }
-
-    pub(crate) fn removed(&mut self) -> &mut Self {
-        self.tell(EventKind::Removed)
-    }
 }
 
 pub(crate) const fn ms(n: u64) -> Duration {
@@ -108,8 +104,7 @@ pub(crate) const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// One of everything: each kind of failure, each reason to end, each phase, a restart after a clean exit, and a service that was
-/// removed.
+/// Each kind of failure, each reason to end, each phase, and a restart after a clean exit.
 pub(crate) fn one_of_everything(observers: &[&dyn Observer]) {
     use FailureKind::{Error, Hang, Panic, StartTimeout};
     let service = |id, name| Told::new(observers, id, name);
@@ -161,10 +156,4 @@ pub(crate) fn one_of_everything(observers: &[&dyn Observer]) {
         .tell(EventKind::Stopping)
         .ended(RunOutcome::Aborted, secs(30))
         .terminated(TerminationReason::Aborted);
-    service(9, "gone")
-        .registered()
-        .running()
-        .failed(Error, ms(5))
-        .terminated(TerminationReason::Unrecoverable("gone".into()))
-        .removed();
 }

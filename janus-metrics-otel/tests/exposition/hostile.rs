@@ -2,7 +2,7 @@
 
 use crate::history::{Told, ms};
 use crate::scrape;
-use janus_lifecycle::{FailureKind, Observer};
+use janus_lifecycle::{EventKind, FailureKind, Observer};
 use janus_metrics_otel::{OtelObserver, PrometheusExporter};
 use opentelemetry::KeyValue;
 
@@ -97,7 +97,7 @@ fn hostile_names_go_away_like_others() {
         let mut service = Told::new(&[&*observer], id, &name);
         service.registered().running();
         service.failed(FailureKind::Error, ms(3)).restarted(ms(7));
-        service.stopped(ms(1)).removed();
+        service.stopped(ms(1)).tell(EventKind::Removed);
         assert_eq!(scrape(&exporter).values_of("service").len(), 0, "{name:?}");
     }
 }

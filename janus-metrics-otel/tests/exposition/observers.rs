@@ -3,7 +3,7 @@
 use crate::history::{Told, ms, secs};
 use crate::parser::Exposition;
 use crate::scrape;
-use janus_lifecycle::FailureKind;
+use janus_lifecycle::{EventKind, FailureKind};
 use janus_metrics_otel::{OtelObserver, OtelObserverBuilder, PrometheusExporter};
 use opentelemetry::KeyValue;
 
@@ -60,7 +60,7 @@ fn two_supervisors_are_told_apart_by_an_attribute() {
         (Some(2.0), Some(1.0))
     );
 
-    a.stopped(secs(1)).removed();
+    a.stopped(secs(1)).tell(EventKind::Removed);
     let shown = scrape(&exporter);
     check(&shown, "edge", None);
     check(&shown, "core", Some(5.0));
@@ -81,7 +81,7 @@ fn two_supervisors_are_told_apart_by_their_prefix() {
     b.registered().running();
     fails(&mut a, 2);
     fails(&mut b, 5);
-    a.stopped(secs(1)).removed();
+    a.stopped(secs(1)).tell(EventKind::Removed);
     let shown = scrape(&exporter);
     for name in ["failures_total", "uptime_seconds_count"] {
         assert_eq!(shown.sum(&format!("edge_{name}"), &[]), None);
@@ -90,43 +90,11 @@ fn two_supervisors_are_told_apart_by_their_prefix() {
 }
 
 #[test]
-fn an_observer_that_is_dropped_is_no_longer_reported() {
+fn counters_and_gauges_of_a_dropped_observer_are_no_longer_reported() {
     let exporter = PrometheusExporter::new().unwrap();
-    let stays = exporter.observer_with(named("stays"));
-    let goes = exporter.observer_with(named("goes"));
-    for (observer, times) in [(&stays, 1), (&goes, 2)] {
-        let mut feed = Told::new(&[&**observer], 0, "feed");
-        feed.registered().running();
-        fails(&mut feed, times);
-    }
-    assert_eq!(
-        scrape(&exporter).values_of("supervisor").len(),
-        2,
-        "both, before"
-    );
-    drop(goes);
-    let shown = scrape(&exporter);
-    assert_eq!(Vec::from_iter(shown.values_of("supervisor")), ["stays"]);
-    drop(stays);
-    let text = exporter.render().unwrap();
-    assert_eq!(text, "");
-}
-
-/// As when a supervisor is replaced by a new one, with the same settings.
-#[test]
-fn an_observer_in_the_place_of_a_dropped_one_begins_at_zero() {
-    let exporter = PrometheusExporter::new().unwrap();
-    let old = exporter.observer();
-    let mut feed = Told::new(&[&*old], 0, "feed");
-    feed.registered().running();
-    fails(&mut feed, 3);
-    drop(feed);
-    drop(old);
-    let new = exporter.observer();
-    Told::new(&[&*new], 0, "feed").registered();
-    let shown = scrape(&exporter);
-    for name in ["failures_total", "restarts_total", "uptime_seconds_count"] {
-        let name = format!("janus_supervisor_{name}");
-        assert_eq!(shown.sum(&name, &[]), Some(0.0), "{name}");
-    }
+    let observer = exporter.observer();
+    Told::new(&[&*observer], 0, "feed").registered();
+    assert_eq!(scrape(&exporter).values_of("service").len(), 1);
+    drop(observer);
+    assert_eq!(scrape(&exporter).values_of("service").len(), 0);
 }

@@ -176,7 +176,7 @@ fn check_histogram(samples: &[&Sample]) -> Result<(), String> {
 }
 
 /// `name{label="value",..} 1`
-fn parse_sample(line: &str) -> Result<Sample, String> {
+pub(crate) fn parse_sample(line: &str) -> Result<Sample, String> {
     let end = line.find(['{', ' ']).ok_or("no value")?;
     let (name, mut rest) = line.split_at(end);
     if !is_name(name, true) {

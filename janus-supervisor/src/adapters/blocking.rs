@@ -1,10 +1,10 @@
 //! Code that blocks a thread.
 
+use crate::cell::Hold;
 use crate::driver::current;
 use crate::{CancellationToken, JanusService, RestartPolicy, ServiceError};
 use std::fmt;
-use std::sync::Arc;
-use tokio::task::AbortHandle;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A service made of a function that blocks its thread: it runs on the runtime's blocking pool.
 ///
@@ -72,15 +72,27 @@ where
 
     async fn run(&self, cancel: CancellationToken) -> Result<(), ServiceError> {
         let work = Arc::clone(&self.work);
-        // The thread outlives this future if the future is dropped; the run must not count as over before the thread is.
-        let hold = current::hold();
+        let ticket = Ticket::new(current::hold());
         let span = tracing::Span::current();
-        let thread = tokio::task::spawn_blocking(move || {
-            let _hold = hold;
-            span.in_scope(|| work(cancel))
-        });
-        let _queued = CancelIfQueued(thread.abort_handle());
-        match thread.await {
+        let mut thread = {
+            let (ticket, cancel) = (ticket.clone(), cancel.clone());
+            tokio::task::spawn_blocking(move || match ticket.begin() {
+                Some(_hold) => span.in_scope(|| work(cancel)),
+                None => Ok(()),
+            })
+        };
+        let _taken_back = TakeBack(&ticket);
+        let end = tokio::select! {
+            biased;
+            end = &mut thread => end,
+            () = cancel.cancelled() => {
+                if ticket.take_back() {
+                    return Ok(());
+                }
+                thread.await
+            }
+        };
+        match end {
             Ok(result) => result,
             Err(end) => match end.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -90,12 +102,52 @@ where
     }
 }
 
-/// Takes back work that the pool has not begun. Does nothing to work that it has.
-struct CancelIfQueued(AbortHandle);
+/// The right to begin, while the pool has no thread free. Whoever comes first has it: the thread, or who takes it back.
+#[derive(Clone)]
+struct Ticket(Arc<Mutex<Place>>);
 
-impl Drop for CancelIfQueued {
+enum Place {
+    /// With what keeps the run from counting as over. The thread outlives the run's future if that is dropped.
+    Queued(Option<Hold>),
+    Begun,
+    TakenBack,
+}
+
+impl Ticket {
+    fn new(hold: Option<Hold>) -> Self {
+        Self(Arc::new(Mutex::new(Place::Queued(hold))))
+    }
+
+    /// Leaves the queue. `None` if it was not there any more, otherwise what to keep while the work lasts.
+    fn leave(&self, to: Place) -> Option<Option<Hold>> {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *place {
+            Place::Queued(hold) => {
+                let hold = hold.take();
+                *place = to;
+                Some(hold)
+            }
+            Place::Begun | Place::TakenBack => None,
+        }
+    }
+
+    /// For the thread: `None` if it must not begin.
+    fn begin(&self) -> Option<Option<Hold>> {
+        self.leave(Place::Begun)
+    }
+
+    /// Whether there is nothing to wait for, because the thread will not begin any more.
+    fn take_back(&self) -> bool {
+        self.leave(Place::TakenBack).is_some()
+    }
+}
+
+/// Takes back work that the pool has not begun, when the run is dropped.
+struct TakeBack<'a>(&'a Ticket);
+
+impl Drop for TakeBack<'_> {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.take_back();
     }
 }
 

@@ -23,7 +23,8 @@ pub trait ModuleState: Send + Sync + 'static {
 /// A service made of a `start_module(Arc<State>) -> Result` function.
 ///
 /// Cancelling the service sets the state's shutdown flag, which the function polls. The flag is shared: it ends every module
-/// of that state. A module that ends by itself never sets it, so its siblings go on.
+/// of that state, and it stays set: a module that is restarted afterwards ends at once. So stop such modules together. A module
+/// that ends by itself never sets the flag, so its siblings go on.
 ///
 /// ```
 /// use janus_supervisor::adapters::{ModuleAdapter, ModuleState};

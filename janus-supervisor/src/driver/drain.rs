@@ -1,8 +1,8 @@
 //! Waiting for every service to end, and for no longer than agreed.
 
+use crate::clock;
 use crate::report::DrainReport;
 use crate::shared::{Began, Shared};
-use crate::{ServicePhase, TerminationReason, clock};
 use std::time::Instant;
 
 /// Waits until no service is left. Once a shutdown has begun, it has two bounds: at `shutdown_timeout` what is left is
@@ -51,26 +51,20 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 fn report(shared: &Shared, began: &Began, now: Instant) -> DrainReport {
-    let mut report = DrainReport {
+    let mut ends = shared.ends().clone();
+    ends.aborted.sort_unstable();
+    let cells = shared.registry.list();
+    let stuck = cells.iter().filter(|cell| !cell.is_finished());
+    DrainReport {
+        drained: ends.drained,
+        aborted: ends
+            .aborted
+            .iter()
+            .map(|(_, name)| name.to_string())
+            .collect(),
+        stuck: stuck.map(|cell| cell.name.to_string()).collect(),
         took: now.saturating_duration_since(began.at),
-        ..DrainReport::default()
-    };
-    for cell in shared.registry.list() {
-        let (phase, aborted, since) = cell.read(|lifecycle| {
-            let aborted = lifecycle.termination_reason() == Some(&TerminationReason::Aborted);
-            (lifecycle.phase(), aborted, lifecycle.phase_since())
-        });
-        if !cell.is_finished() {
-            report.stuck.push(cell.name.to_string());
-        } else if phase == ServicePhase::Terminated && since >= began.at {
-            if aborted {
-                report.aborted.push(cell.name.to_string());
-            } else {
-                report.drained += 1;
-            }
-        }
     }
-    report
 }
 
 /// For a task that must end with the fleet: ready when a shutdown has begun and no service is left.

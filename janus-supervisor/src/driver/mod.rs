@@ -7,4 +7,4 @@ pub(crate) mod service;
 pub(crate) mod signals;
 mod timer;
 
-pub(crate) use panics::caught;
+pub(crate) use panics::{caught, logged};

@@ -3,6 +3,13 @@
 use crate::PanicError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// Logs. A subscriber is other people's code, too: if it panics, the line is lost and nothing else.
+pub(crate) fn logged(line: impl FnOnce()) {
+    if let Err(panic) = caught(line) {
+        drop(panic);
+    }
+}
+
 /// Calls the user's code, and turns a panic in it into an error.
 ///
 /// Whatever the code was in the middle of changing is its own, so unwind safety is its own, too: a service's value survives

@@ -6,9 +6,9 @@
 //! 2. The machine hears of everything, also when the runtime drops the task in the middle: see [`Task`]'s `Drop`.
 //! 3. A stop is seen in the same poll as whatever else has happened, and is told first.
 
-use super::caught;
 use super::current::Ambient;
 use super::timer::Timer;
+use super::{caught, logged};
 use crate::cell::ServiceCell;
 use crate::log::{self, FailureLog};
 use crate::machine::{Command, Ended, Input, Step};
@@ -18,9 +18,9 @@ use crate::{
     ServiceError, ServiceEvent, clock,
 };
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Instant;
 use tracing::Span;
 
@@ -49,6 +49,7 @@ async fn supervise<S: JanusService>(task: &mut Task, service: &S) {
     let mut signal = pin!(token.clone().cancelled_owned());
     let mut awaited = Awaited::Stop;
     let mut run = pin!(None);
+    let mut leftover: Option<Box<Leftover>> = None;
     let mut span = Span::none();
     let mut timer = Timer::default();
 
@@ -83,10 +84,12 @@ async fn supervise<S: JanusService>(task: &mut Task, service: &S) {
             Command::Finish => break,
         }
 
+        let mut slept = false;
         let woken = poll_fn(|cx| {
-            let end = match run.as_mut().as_pin_mut() {
-                None => Poll::Pending,
-                Some(future) => {
+            let end = match (&mut leftover, run.as_mut().as_pin_mut()) {
+                (Some(leftover), _) => leftover.poll(cx),
+                (None, None) => Poll::Pending,
+                (None, Some(future)) => {
                     match caught(|| span.in_scope(|| ambient.scope(|| future.poll(cx)))) {
                         Ok(poll) => poll.map(Ok),
                         Err(panic) => Poll::Ready(Err(panic)),
@@ -94,18 +97,20 @@ async fn supervise<S: JanusService>(task: &mut Task, service: &S) {
                 }
             };
             let signalled = awaited != Awaited::Nothing && signal.as_mut().poll(cx).is_ready();
-            match end {
+            let woken = match end {
                 Poll::Ready(end) => Poll::Ready(Woken::by(signalled, Some(end))),
                 Poll::Pending if signalled => Poll::Ready(Woken::by(true, None)),
                 Poll::Pending => timer
                     .poll(next.deadline, now, cx)
                     .map(|()| Woken::by(false, None)),
-            }
+            };
+            slept |= woken.is_pending();
+            woken
         })
         .await;
 
-        let was_due = next.deadline.is_some_and(|at| at <= now);
-        if woken.signalled || woken.end.is_some() || !was_due {
+        // What was due at once, without a run or a wait in between, is still at the same time.
+        if slept || woken.signalled || woken.end.is_some() {
             now = clock::now();
         }
         if woken.signalled {
@@ -113,8 +118,15 @@ async fn supervise<S: JanusService>(task: &mut Task, service: &S) {
                 awaited = Awaited::Nothing;
                 next = task.tell(now, Input::Abort);
             } else if let Some(stop) = task.stop(now) {
-                awaited = Awaited::Abort;
-                signal.set(task.shared.abort.clone().cancelled_owned());
+                // After a stop of this service alone, the shutdown of all may still leave it less time.
+                let (token, what) =
+                    if matches!(stop, Input::Stop { latest: None }) && awaited == Awaited::Stop {
+                        (&task.shared.root, Awaited::Shutdown)
+                    } else {
+                        (&task.shared.abort, Awaited::Abort)
+                    };
+                signal.set(token.clone().cancelled_owned());
+                awaited = what;
                 next = task.tell(now, stop);
             } else {
                 // The service cancelled its own token: that asks nobody to stop. The next run gets a fresh one.
@@ -130,7 +142,14 @@ async fn supervise<S: JanusService>(task: &mut Task, service: &S) {
                     end = Err(panic);
                 }
                 span = Span::none();
-                next = task.tell_end(now, end);
+                if leftover.take().is_none() && task.cell.is_held() {
+                    leftover = Some(Box::new(Leftover::new(end, &task.cell)));
+                    if !woken.signalled {
+                        next.command = Command::Wait;
+                    }
+                } else {
+                    next = task.tell_end(now, end);
+                }
             }
             None if woken.signalled => {}
             None => next = task.tell(now, Input::Tick),
@@ -140,6 +159,32 @@ async fn supervise<S: JanusService>(task: &mut Task, service: &S) {
 
 /// What a run came to: what it returned, or its panic.
 type End = Result<Result<(), ServiceError>, PanicError>;
+
+/// A run that has ended, and left something behind that has not: it is over when that is gone.
+struct Leftover {
+    end: Option<End>,
+    gone: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Leftover {
+    fn new(end: End, cell: &Arc<ServiceCell>) -> Self {
+        let cell = Arc::clone(cell);
+        Self {
+            end: Some(end),
+            gone: Box::pin(async move { cell.released().await }),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        match (self.gone.as_mut().poll(cx), self.end.take()) {
+            (Poll::Ready(()), Some(end)) => Poll::Ready(end),
+            (_, end) => {
+                self.end = end;
+                Poll::Pending
+            }
+        }
+    }
+}
 
 /// Why a wait is over. With neither of the two, time has passed.
 struct Woken {
@@ -153,10 +198,11 @@ impl Woken {
     }
 }
 
-/// Which signal the task waits for. A stop comes once, then an abort may.
+/// Which signal the task waits for: a stop, of it alone or of all; after a stop of it alone, that of all; then an abort.
 #[derive(PartialEq, Eq)]
 enum Awaited {
     Stop,
+    Shutdown,
     Abort,
     Nothing,
 }
@@ -197,7 +243,9 @@ impl Task {
             }
             Err(fault) => {
                 // A fault of the machine. Ending the task makes the service terminated, which is safe and visible.
-                tracing::error!(service = &*self.cell.name, error = %fault, "janus: fault in the service machine");
+                logged(|| {
+                    tracing::error!(service = &*self.cell.name, error = %fault, "janus: fault in the service machine");
+                });
                 Next {
                     command: Command::Finish,
                     deadline: None,
@@ -217,7 +265,7 @@ impl Task {
     }
 
     fn publish(&mut self, now: Instant, step: Step) {
-        log::step(&self.cell.name, now, &step.happened, &mut self.failures);
+        logged(|| log::step(&self.cell.name, now, &step.happened, &mut self.failures));
         let mut happened = step.happened.into_iter();
         let Some(first) = happened.next() else {
             return;
@@ -257,22 +305,22 @@ impl Task {
     /// The span that everything in this run is logged in. At error level, so that no filter on severity strips the service's
     /// own lines of the name they belong to.
     fn span(&self) -> Span {
-        let numbers = || {
-            self.cell
-                .read(|lifecycle| (lifecycle.start_count(), lifecycle.attempt()))
-        };
-        if tracing::enabled!(tracing::Level::ERROR) {
-            let (run, attempt) = numbers();
-            tracing::error_span!("service", service = &*self.cell.name, run, attempt)
-        } else {
-            Span::none()
+        if !tracing::enabled!(tracing::Level::ERROR) {
+            return Span::none();
         }
+        let (run, attempt) = self
+            .cell
+            .read(|lifecycle| (lifecycle.start_count(), lifecycle.attempt()));
+        let span = || tracing::error_span!("service", service = &*self.cell.name, run, attempt);
+        caught(span).unwrap_or_else(|_| Span::none())
     }
 
     /// Drops something of the user's.
     fn discard(&self, what: &str, drop: impl FnOnce()) {
         if let Err(panic) = caught(drop) {
-            tracing::warn!(service = &*self.cell.name, error = %panic, "the drop of the {what} panicked");
+            logged(|| {
+                tracing::warn!(service = &*self.cell.name, error = %panic, "the drop of the {what} panicked");
+            });
         }
     }
 }
@@ -283,6 +331,7 @@ impl Drop for Task {
         let now = clock::now();
         // Changes nothing if the service has terminated.
         let _nothing_left_to_do = self.tell(now, Input::Lost);
+        self.shared.note_end(&self.cell);
         if self.cell.set_finished() {
             self.shared.tell(&self.cell, now, EventKind::Removed);
         }

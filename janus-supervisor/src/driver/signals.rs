@@ -1,36 +1,42 @@
 //! SIGTERM and SIGINT (elsewhere: Ctrl-C): the first begins the shutdown, the second ends the grace.
 
 use super::drain::drained;
+use super::{caught, logged};
 use crate::report::ShutdownCause;
 use crate::shared::Shared;
 use std::io;
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 
 /// Installs the handlers and starts to listen. From here on no signal is lost.
 ///
 /// # Errors
 /// What the system says, or that the runtime has no I/O driver.
-pub(crate) fn install(shared: &Arc<Shared>) -> io::Result<()> {
+pub(crate) fn install(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
     // tokio panics where the runtime was built without its I/O driver.
-    let signals = super::caught(Signals::new)
-        .map_err(|panic| io::Error::other(panic.message().to_owned()))??;
-    tokio::spawn(listen(signals, Arc::clone(shared)));
-    Ok(())
+    let signals =
+        caught(Signals::new).map_err(|panic| io::Error::other(panic.message().to_owned()))??;
+    Ok(tokio::spawn(listen(signals, Arc::clone(shared))))
 }
 
 async fn listen(mut signals: Signals, shared: Arc<Shared>) {
+    // The first signal ends no grace, also if the shutdown had begun without one: whoever sent it did not know.
+    let mut first = true;
     loop {
         let cause = tokio::select! {
             cause = signals.next() => cause,
             () = drained(&shared) => return,
         };
-        if shared.root.is_cancelled() {
-            tracing::warn!(signal = %cause, "second signal: ending the grace of what is still running");
-            shared.abort.cancel();
-        } else {
-            tracing::info!(signal = %cause, "shutting down");
+        if first {
+            logged(|| tracing::info!(signal = %cause, "shutting down"));
             shared.begin_shutdown(cause);
+        } else {
+            logged(
+                || tracing::warn!(signal = %cause, "second signal: ending the grace of what is still running"),
+            );
+            shared.abort.cancel();
         }
+        first = false;
     }
 }
 

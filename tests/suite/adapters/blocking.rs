@@ -6,7 +6,7 @@ use janus_supervisor::{
     FailureKind, JanusService, JanusSupervisor, RestartPolicy, ServiceError, ServicePhase,
     SpawnOptions, TerminationReason,
 };
-use janus_tests::{Recorder, Script, config, ms};
+use janus_tests::{Recorder, Script, config, ms, secs};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -156,7 +156,9 @@ async fn a_thread_that_does_not_return_is_named_as_stuck() {
     let polite = supervisor.spawn_service(Script::new("polite", [])).unwrap();
     leash.begun.recv().await.unwrap();
     supervisor.trigger_shutdown();
-    let report = supervisor.wait_for_drain().await;
+    // A limit for the test, not a measure.
+    let drain = tokio::time::timeout(secs(60), supervisor.wait_for_drain());
+    let report = drain.await.unwrap();
 
     assert_eq!(report.stuck, ["stuck"]);
     assert_eq!((report.drained, report.aborted.len()), (1, 0));
@@ -191,7 +193,7 @@ async fn a_stop_waits_for_the_thread_even_if_it_has_no_grace() {
         let handle = handle.clone();
         async move { handle.stop().await }
     });
-    while handle.phase() != ServicePhase::Stopping {
+    while handle.phase() == ServicePhase::Running {
         tokio::task::yield_now().await;
     }
     for _ in 0..100 {

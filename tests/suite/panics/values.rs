@@ -33,7 +33,8 @@ impl Drop for Rude {
 /// The drop is part of the run: a run that returned `Ok` and then panicked has not ended well. What it said before stays.
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_the_drop_of_a_run_that_has_ended_is_how_it_ended() {
-    let cases: [(fn() -> Polled, &str, &str); 4] = [
+    type Case = (fn() -> Polled, &'static str, &'static str);
+    let cases: [Case; 4] = [
         (
             || Poll::Ready(Ok(())),
             "0 run 1 failed (panic): panicked: not going quietly",

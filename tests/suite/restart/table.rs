@@ -121,6 +121,7 @@ pub(super) fn unrecoverable(message: &str) -> TerminationReason {
 }
 
 /// Plays the case, and compares.
+#[expect(clippy::unwrap_used, reason = "nothing is wrong with these services")]
 pub(super) async fn check(policy: RestartPolicy, case: Case, expected: Outcome) {
     let recorder = Arc::new(Recorder::default());
     let supervisor = JanusSupervisor::new(config(&recorder));

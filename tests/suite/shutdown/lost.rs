@@ -5,6 +5,7 @@ use janus_tests::{Recorder, Script, Turn, config, secs};
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 
+#[expect(clippy::unwrap_used, reason = "part of a test")]
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().unwrap()
 }

@@ -1,0 +1,117 @@
+//! [`ServiceMachine`] without a runtime: protocol traces, every short history there is, and that tokio's driver adds nothing.
+//!
+//! Numbers of invariants are those at the top of `src/machine/service.rs`.
+
+mod exhaustive;
+mod parity;
+mod trace;
+
+use janus_supervisor::machine::{Command, Ended, Input, ServiceMachine, Step};
+use janus_supervisor::{
+    EventKind, Exit, Failure, FailureKind, RestartPolicy, RunOutcome, TransitionError,
+};
+use std::time::{Duration, Instant};
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A moment to count from, with room before it for clocks that go backwards.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test needs one instant to count from"
+)]
+fn t0() -> Instant {
+    Instant::now() + Duration::from_secs(1_000)
+}
+
+/// An input, as a script writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum In {
+    Start,
+    Clean,
+    Fail,
+    Panic,
+    Permanent,
+    Stop,
+    /// With so many milliseconds left.
+    StopWithin(u64),
+    Abort,
+    Gone,
+    Tick,
+    Lost,
+}
+
+impl In {
+    fn input(self, now: Instant, policy: RestartPolicy) -> Input {
+        let exited = |exit| Input::Exited(Ended::judge(policy, exit));
+        let failure = Failure::new(FailureKind::Error, "boom");
+        match self {
+            Self::Start => Input::Start,
+            Self::Clean => exited(Exit::Clean),
+            Self::Fail => exited(Exit::Failed(failure)),
+            Self::Panic => exited(Exit::Failed(Failure::new(FailureKind::Panic, "ouch"))),
+            Self::Permanent => exited(Exit::Permanent(failure)),
+            Self::Stop => Input::Stop { latest: None },
+            Self::StopWithin(left) => Input::Stop {
+                latest: Some(now + ms(left)),
+            },
+            Self::Abort => Input::Abort,
+            Self::Gone => Input::Gone,
+            Self::Tick => Input::Tick,
+            Self::Lost => Input::Lost,
+        }
+    }
+}
+
+/// Gives the machine one input.
+fn give(
+    machine: &mut ServiceMachine,
+    now: Instant,
+    policy: RestartPolicy,
+    input: In,
+) -> Result<Step, TransitionError> {
+    machine.handle(now, input.input(now, policy))
+}
+
+fn command(command: Command) -> &'static str {
+    match command {
+        Command::Run => "run",
+        Command::Wait => "wait",
+        Command::Stop => "stop",
+        Command::Abort => "abort",
+        Command::Finish => "finish",
+    }
+}
+
+/// An event in a few words.
+fn event(kind: &EventKind) -> String {
+    match kind {
+        EventKind::Registered => "registered".into(),
+        EventKind::Running => "running".into(),
+        EventKind::RunEnded { outcome, ran_for } => {
+            let outcome = match outcome {
+                RunOutcome::Completed => "completed".into(),
+                RunOutcome::Failed(failure) => format!("failed with {} {failure}", failure.kind()),
+                RunOutcome::Cancelled(None) => "cancelled".into(),
+                RunOutcome::Cancelled(Some(failure)) => format!("cancelled with {failure}"),
+                RunOutcome::Aborted => "aborted".into(),
+                other => format!("{other:?}"),
+            };
+            format!("{outcome} after {}", ran_for.as_millis())
+        }
+        EventKind::BackingOff { attempt, delay } => {
+            format!("backing off #{attempt} {}", delay.as_millis())
+        }
+        EventKind::Restarting => "restarting".into(),
+        EventKind::Recovered => "recovered".into(),
+        EventKind::BreakerOpened {
+            failures,
+            max_retries,
+        } => format!("breaker {failures}/{max_retries}"),
+        EventKind::Stopping => "stopping".into(),
+        EventKind::Terminated { reason } => format!("terminated: {reason}"),
+        EventKind::Removed => "removed".into(),
+        other => format!("{other:?}"),
+    }
+}
