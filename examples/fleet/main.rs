@@ -141,6 +141,8 @@ fn set_up_output(live: bool, json: bool) {
         .with_writer(writer)
         .with_ansi(false)
         .with_target(false)
+        // Otherwise a line that cannot be written is reported by `eprintln`, which panics when stderr is gone as well.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -5,7 +5,7 @@
 mod child;
 
 use janus_supervisor::{JanusSupervisor, ServicePhase, SupervisorConfig, SupervisorError};
-use janus_tests::{Recorder, Script, config, secs};
+use janus_tests::{Recorder, Script, config, ms, secs};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -72,6 +72,19 @@ impl Child {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
+    /// Signals it again and again. Answers what it says then.
+    fn signalled_until_it_speaks(&self, signal: Signal) -> Option<String> {
+        for _ in 0..600 {
+            self.signal(signal);
+            match self.said.recv_timeout(ms(100)) {
+                Ok(line) => return Some(line),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        None
+    }
+
     /// Lets it go on, where it waits for that.
     fn go_on(&mut self) {
         self.stdin.write_all(b"\n").unwrap();
@@ -128,6 +141,36 @@ fn a_second_signal_ends_the_grace() {
         child.signal(second);
         let report = format!("cause {cause}, drained 0, aborted [\"stubborn\"], exit code 1");
         child.expect(&report);
+        assert!(child.end().success());
+    }
+}
+
+/// The program had begun the shutdown by itself, and whoever sends the first signal does not know: it changes nothing. The next
+/// one ends the grace.
+#[test]
+fn the_first_signal_ends_no_grace_even_in_a_shutdown_that_the_program_began() {
+    for (again, report) in [
+        (false, "cause requested, drained 1, aborted [], exit code 0"),
+        (
+            true,
+            "cause requested, drained 0, aborted [\"leaving\"], exit code 1",
+        ),
+    ] {
+        let mut child = Child::start("requested");
+        child.expect("ready");
+        child.go_on();
+        child.expect("stopping");
+        child.signal(Signal::TERM);
+        child.expect("heard");
+        if again {
+            // Two signals that come together may look like one.
+            let said = child.signalled_until_it_speaks(Signal::TERM);
+            assert_eq!(said.as_deref(), Some(report));
+            child.go_on();
+        } else {
+            child.go_on();
+            child.expect(report);
+        }
         assert!(child.end().success());
     }
 }

@@ -8,6 +8,7 @@ use janus_tests::secs;
 use std::io::Write;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Does nothing, unless this process was started by one of the tests in [`super`].
 #[test]
@@ -70,6 +71,13 @@ fn play() {
             supervisor.spawn_service(service("polite", true)).unwrap();
             run(&supervisor).await;
         }),
+        "requested" => runtime().block_on(async {
+            let supervisor = JanusSupervisor::with_defaults();
+            supervisor.spawn_service(leaving()).unwrap();
+            wait_for_the_parent();
+            supervisor.trigger_shutdown();
+            run(&supervisor).await;
+        }),
         "two" => runtime().block_on(async {
             let both = [
                 JanusSupervisor::with_defaults(),
@@ -106,6 +114,20 @@ fn service(name: &'static str, stops: bool) -> impl JanusService {
             std::future::pending::<()>().await;
         }
         Ok::<_, ServiceError>(())
+    })
+}
+
+/// When it is asked to stop, it waits for a signal, as the supervisor does, and then until it is let go.
+fn leaving() -> impl JanusService {
+    service_fn("leaving", |cancel: CancellationToken| async move {
+        let mut terminate = signal(SignalKind::terminate())?;
+        say("ready");
+        cancel.cancelled().await;
+        say("stopping");
+        terminate.recv().await;
+        say("heard");
+        tokio::task::spawn_blocking(wait_for_the_parent).await?;
+        Ok(())
     })
 }
 
