@@ -50,17 +50,18 @@ assert!(exporter.render()?.contains("janus_supervisor_restarts_total{service=\"f
 //! # Histograms
 //!
 //! OpenTelemetry has no way to announce a histogram's series before its first value, nor to take it back. With
-//! `PrometheusExporter` both hold for histograms, too, because it adds and removes them when it renders; through any other
-//! exporter they appear with their first value and stay.
+//! `PrometheusExporter` both hold for histograms, too, because it counts them itself; through any other exporter they appear with
+//! their first value and stay.
 //!
 //! # Huge fleets
 //!
 //! [`OtelObserverBuilder::without_service_label`] leaves out the `service` label: totals over the fleet, and the number of
 //! services in each phase, at a cost that does not grow with the fleet.
 //!
-//! OpenTelemetry's SDK folds the series of one metric beyond a limit (2,000 by default) into one that is labelled
-//! `otel_metric_overflow`. `PrometheusExporter` sets the limit by the number of services it is told to expect; with a
-//! provider of your own, set it by a view.
+//! `PrometheusExporter` has series for as many services as it is told to expect (2,000 by default). Those that register beyond
+//! that share one series in each metric, which is labelled `otel_metric_overflow` and loses nothing; a service that has series of
+//! its own keeps them. With a provider of your own, the SDK folds series beyond its limit (2,000 in each metric, not services)
+//! in a way of its own, which loses counts: raise the limit by a view.
 //!
 //! # Features
 //!
@@ -71,8 +72,10 @@ mod instruments;
 mod observer;
 #[cfg(feature = "prometheus")]
 mod prometheus;
+mod settings;
 
 pub use instruments::{INSTRUMENTS, Instrument, InstrumentKind};
 pub use observer::{OtelObserver, OtelObserverBuilder};
 #[cfg(feature = "prometheus")]
 pub use prometheus::{PrometheusError, PrometheusExporter, PrometheusExporterBuilder};
+pub use settings::SettingsError;

@@ -1,10 +1,11 @@
 //! The observer, and how it is set up.
 
-use crate::fleet::{Counts, Fleet};
+use crate::fleet::{Bounds, Counts, Fleet, Room};
 use crate::instruments::{
     ACTIVE, BACKOFF_DELAY, BREAKER_TRIPS, DELAY_BUCKETS, FAILURES, Instrument, PHASE, RESTARTS,
     SPAWNED, TERMINATED, UPTIME, UPTIME_BUCKETS,
 };
+use crate::settings::{self, SettingsError};
 use janus_lifecycle::{
     EventKind, FailureKind, Observer, ServiceEvent, ServicePhase, TerminationReason,
 };
@@ -21,8 +22,8 @@ use std::sync::{Arc, Weak};
 #[derive(Debug)]
 pub struct OtelObserver {
     state: Arc<State>,
-    uptime: Histogram<f64>,
-    backoff_delay: Histogram<f64>,
+    /// Uptime and backoff delay, unless [`Fleet`] counts them.
+    histograms: Option<[Histogram<f64>; 2]>,
 }
 
 /// What the callbacks of the instruments share with the observer.
@@ -32,10 +33,6 @@ pub(crate) struct State {
     pub(crate) service_label: bool,
     pub(crate) attributes: Vec<KeyValue>,
     pub(crate) prefix: String,
-    #[cfg(feature = "prometheus")]
-    pub(crate) uptime_buckets: Vec<f64>,
-    #[cfg(feature = "prometheus")]
-    pub(crate) delay_buckets: Vec<f64>,
 }
 
 /// The settings of an [`OtelObserver`].
@@ -97,34 +94,69 @@ impl OtelObserverBuilder {
     }
 
     /// Makes the instruments on `meter`, and the observer that feeds them.
-    #[must_use]
-    pub fn build(self, meter: &Meter) -> OtelObserver {
-        let histogram = |instrument: Instrument, buckets: Vec<f64>| {
+    ///
+    /// # Errors
+    /// [`SettingsError`]: the prefix, an attribute or a boundary is not what a metric can have.
+    pub fn build(self, meter: &Meter) -> Result<OtelObserver, SettingsError> {
+        self.check()?;
+        Ok(self.build_checked(meter))
+    }
+
+    fn build_checked(self, meter: &Meter) -> OtelObserver {
+        let histogram = |instrument: Instrument, buckets: &[f64]| {
             meter
                 .f64_histogram(full_name(&self.prefix, instrument))
                 .with_description(instrument.description)
                 .with_unit(instrument.unit)
-                .with_boundaries(buckets)
+                .with_boundaries(buckets.to_vec())
                 .build()
         };
-        let uptime = histogram(UPTIME, self.uptime_buckets.clone());
-        let backoff_delay = histogram(BACKOFF_DELAY, self.delay_buckets.clone());
+        let histograms = [
+            histogram(UPTIME, &self.uptime_buckets),
+            histogram(BACKOFF_DELAY, &self.delay_buckets),
+        ];
+        // OpenTelemetry's own limit is its user's to set.
+        let room = Arc::new(Room::new(usize::MAX));
+        self.observer(meter, room, Bounds::default(), Some(histograms))
+    }
+
+    /// The same for checked settings, with histograms that are counted here, and series for as many services as there is room for.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn build_with_room(mut self, meter: &Meter, room: Arc<Room>) -> OtelObserver {
+        let bounds = Bounds {
+            uptime: std::mem::take(&mut self.uptime_buckets),
+            delay: std::mem::take(&mut self.delay_buckets),
+        };
+        self.observer(meter, room, bounds, None)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        settings::check_prefix(&self.prefix)?;
+        settings::check_attributes(&self.attributes)?;
+        settings::check_buckets(&self.uptime_buckets)?;
+        settings::check_buckets(&self.delay_buckets)
+    }
+
+    fn observer(
+        self,
+        meter: &Meter,
+        room: Arc<Room>,
+        bounds: Bounds,
+        histograms: Option<[Histogram<f64>; 2]>,
+    ) -> OtelObserver {
+        let fleet = if self.service_label {
+            Fleet::new(room, false, bounds)
+        } else {
+            Fleet::new(Arc::new(Room::new(0)), true, bounds)
+        };
         let state = Arc::new(State {
-            fleet: Fleet::default(),
+            fleet,
             service_label: self.service_label,
             attributes: self.attributes,
             prefix: self.prefix,
-            #[cfg(feature = "prometheus")]
-            uptime_buckets: self.uptime_buckets,
-            #[cfg(feature = "prometheus")]
-            delay_buckets: self.delay_buckets,
         });
         state.observe_all(meter);
-        OtelObserver {
-            state,
-            uptime,
-            backoff_delay,
-        }
+        OtelObserver { state, histograms }
     }
 }
 
@@ -132,7 +164,7 @@ impl OtelObserver {
     /// An observer with the default settings.
     #[must_use]
     pub fn new(meter: &Meter) -> Self {
-        Self::builder().build(meter)
+        Self::builder().build_checked(meter)
     }
 
     /// Settings to change.
@@ -150,9 +182,12 @@ impl OtelObserver {
 impl Observer for OtelObserver {
     fn observe(&self, event: &ServiceEvent) {
         self.state.fleet.count(event);
+        let Some([uptime, delay]) = &self.histograms else {
+            return;
+        };
         let (histogram, value) = match &event.kind {
-            EventKind::RunEnded { ran_for, .. } => (&self.uptime, ran_for),
-            EventKind::BackingOff { delay, .. } => (&self.backoff_delay, delay),
+            EventKind::RunEnded { ran_for, .. } => (uptime, ran_for),
+            EventKind::BackingOff { delay: value, .. } => (delay, value),
             _ => return,
         };
         let mut attributes = self.state.attributes.clone();
@@ -174,8 +209,11 @@ fn service_label(name: &Arc<str>) -> KeyValue {
     )
 }
 
+/// On the series of all services for which there was no room. OpenTelemetry marks its own so.
+pub(crate) const OVERFLOW: &str = "otel.metric.overflow";
+
 /// Reports the numbers of one service, or of all, to one instrument: value, and the label it comes with.
-type Report = fn(&Counts<u64>, &mut dyn FnMut(u64, Option<KeyValue>));
+type Report = fn(&Counts, &mut dyn FnMut(u64, Option<KeyValue>));
 
 impl State {
     /// Makes the instruments that are asked for their values when somebody collects.
@@ -241,22 +279,19 @@ impl State {
         };
         let mut attributes = state.attributes.clone();
         let common = attributes.len();
-        let mut report = |service: Option<&Arc<str>>, counts: &Counts<u64>| {
+        state.fleet.counts(|service, counts| {
             attributes.truncate(common);
-            attributes.extend(service.map(service_label));
+            match service {
+                Some(service) => attributes.push(service_label(service)),
+                None if state.service_label => attributes.push(KeyValue::new(OVERFLOW, true)),
+                None => {}
+            }
             let of_service = attributes.len();
             numbers(counts, &mut |value, label| {
                 attributes.truncate(of_service);
                 attributes.extend(label);
                 instrument.observe(value, &attributes);
             });
-        };
-        if state.service_label {
-            state
-                .fleet
-                .for_each(|service, counts| report(Some(service), counts));
-        } else {
-            report(None, &state.fleet.totals());
-        }
+        });
     }
 }

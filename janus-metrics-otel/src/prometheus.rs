@@ -1,14 +1,15 @@
 //! The Prometheus path: registry, reader, provider and text exposition in one.
 
-use crate::instruments::{BACKOFF_DELAY, UPTIME};
-use crate::observer::{OtelObserver, OtelObserverBuilder, State};
+use crate::fleet::{Room, Spread};
+use crate::instruments::{BACKOFF_DELAY, PHASE, UPTIME};
+use crate::observer::{OVERFLOW, OtelObserver, OtelObserverBuilder, State};
+use crate::settings::{SettingsError, prometheus_name};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::proto::{Bucket, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Registry, TextEncoder};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -20,7 +21,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 pub struct PrometheusExporter {
     registry: Registry,
     provider: SdkMeterProvider,
-    /// The observers made here, whose histograms are kept in step with their services.
+    /// For how many services there are series of their own.
+    room: Arc<Room>,
+    /// The observers made here, whose histograms are not OpenTelemetry's.
     observers: Mutex<Vec<Weak<State>>>,
 }
 
@@ -48,10 +51,11 @@ impl PrometheusExporterBuilder {
         self
     }
 
-    /// Sets for how many services there is room. Beyond it, OpenTelemetry folds the services of a metric into one series that
-    /// is labelled `otel_metric_overflow`. Services that were removed still take up room in the two histograms. Default: 2,000.
+    /// Sets for how many services there is room, over all observers. A service that registers beyond that has no series of its
+    /// own, for as long as it is registered: those without one share a series that is labelled `otel_metric_overflow`. Default:
+    /// 2,000; at most a million.
     ///
-    /// The room is reserved at once: about 100 bytes for each service and metric.
+    /// OpenTelemetry reserves room at once: about 100 bytes for each service and series.
     #[must_use]
     pub const fn with_max_services(mut self, services: usize) -> Self {
         self.max_services = services;
@@ -69,13 +73,19 @@ impl PrometheusExporterBuilder {
             .scope_info_enabled(false)
             .build()
             .map_err(|error| PrometheusError::Setup(error.to_string()))?;
-        let max_services = self.max_services;
+        // Who has series is decided by `Room`: OpenTelemetry's own limit must never be met. A gauge lets go of an old series
+        // only after the next collection, so there are two fleets of them at most.
+        let services = self.max_services.min(MAX_SERVICES);
         let room = move |instrument: &Instrument| {
-            let labels = crate::instruments::series_of_one_service(instrument.name());
-            Stream::builder()
-                .with_cardinality_limit(max_services.saturating_mul(labels))
-                .build()
-                .ok()
+            let series = crate::instruments::series_of_one_service(instrument.name());
+            let fleets = if instrument.name().ends_with(PHASE.name) {
+                2
+            } else {
+                1
+            };
+            let limit = (services + MAX_OBSERVERS) * series * fleets;
+            let stream = Stream::builder().with_cardinality_limit(limit);
+            stream.build().ok()
         };
         let resource = Resource::builder_empty().with_attributes(self.resource);
         let provider = SdkMeterProvider::builder()
@@ -86,10 +96,17 @@ impl PrometheusExporterBuilder {
         Ok(PrometheusExporter {
             registry,
             provider,
+            room: Arc::new(Room::new(services)),
             observers: Mutex::default(),
         })
     }
 }
+
+/// Observers of one exporter, at most, if all of them have more services than there is room for.
+const MAX_OBSERVERS: usize = 64;
+
+/// More would only reserve memory: no Prometheus takes a hundred million series from one target.
+const MAX_SERVICES: usize = 1_000_000;
 
 impl PrometheusExporter {
     /// The content type of what [`render`](Self::render) answers.
@@ -124,13 +141,23 @@ impl PrometheusExporter {
     /// An observer for one supervisor, with the default settings.
     #[must_use]
     pub fn observer(&self) -> Arc<OtelObserver> {
-        self.observer_with(OtelObserver::builder())
+        let defaults = OtelObserver::builder();
+        self.known(defaults.build_with_room(&self.meter(), Arc::clone(&self.room)))
     }
 
     /// An observer for one supervisor.
-    #[must_use]
-    pub fn observer_with(&self, settings: OtelObserverBuilder) -> Arc<OtelObserver> {
-        let observer = settings.build(&self.meter());
+    ///
+    /// # Errors
+    /// As [`OtelObserverBuilder::build`].
+    pub fn observer_with(
+        &self,
+        settings: OtelObserverBuilder,
+    ) -> Result<Arc<OtelObserver>, SettingsError> {
+        settings.check()?;
+        Ok(self.known(settings.build_with_room(&self.meter(), Arc::clone(&self.room))))
+    }
+
+    fn known(&self, observer: OtelObserver) -> Arc<OtelObserver> {
         self.observers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -152,8 +179,8 @@ impl PrometheusExporter {
             observers.retain(|state| state.strong_count() > 0);
             observers.iter().filter_map(Weak::upgrade).collect()
         };
-        for state in observers.iter().filter(|state| state.service_label) {
-            keep_in_step(&mut families, state);
+        for state in &observers {
+            add_histograms(&mut families, state);
         }
         let encoder = TextEncoder::new();
         encoder
@@ -180,110 +207,68 @@ pub enum PrometheusError {
     Encode(String),
 }
 
-/// Gives the histograms exactly the series that the counters have: takes out those of services that are gone, which
-/// OpenTelemetry keeps for ever, and adds those of services without a value yet, at zero.
-fn keep_in_step(families: &mut Vec<MetricFamily>, state: &State) {
-    let mut live = BTreeMap::new();
-    state.fleet.for_each(|service, _| {
-        live.insert(Arc::clone(service), true);
+/// Adds the histograms of one observer, which have exactly the series that its counters have.
+fn add_histograms(families: &mut Vec<MetricFamily>, state: &State) {
+    let bounds = state.fleet.bounds();
+    let (mut uptimes, mut delays) = (Vec::new(), Vec::new());
+    state.fleet.spreads(|service, spreads| {
+        let labels = labels(state, service);
+        uptimes.push(histogram(labels.clone(), &bounds.uptime, &spreads.uptime));
+        delays.push(histogram(labels, &bounds.delay, &spreads.delay));
     });
-    for (instrument, buckets) in [
-        (UPTIME, &state.uptime_buckets),
-        (BACKOFF_DELAY, &state.delay_buckets),
-    ] {
-        let name = prometheus_name(&state.prefix, instrument.prometheus_name);
-        let at = families.iter().position(|family| family.name() == name);
-        let mut metrics = at.map_or_else(Vec::new, |at| families[at].take_metric());
-        live.values_mut().for_each(|missing| *missing = true);
-        metrics.retain(|metric| match service_of(metric, &state.attributes) {
-            None => true,
-            Some(service) => match live.get_mut(service) {
-                None => false,
-                Some(missing) => {
-                    *missing = false;
-                    true
-                }
-            },
-        });
-        let missing = live.iter().filter(|(_, missing)| **missing);
-        metrics.extend(missing.map(|(service, _)| empty(service, &state.attributes, buckets)));
-        match at {
-            Some(at) if metrics.is_empty() => {
-                families.remove(at);
-            }
-            Some(at) => families[at].set_metric(metrics),
-            None if metrics.is_empty() => {}
-            None => {
-                let mut family = MetricFamily::default();
-                family.set_name(name);
-                family.set_help(instrument.description.to_owned());
-                family.set_field_type(MetricType::HISTOGRAM);
-                family.set_metric(metrics);
-                families.push(family);
-            }
+    for (instrument, mut metrics) in [(UPTIME, uptimes), (BACKOFF_DELAY, delays)] {
+        if metrics.is_empty() {
+            continue; // the encoder refuses a family without metrics
         }
+        let name = prometheus_name(&state.prefix) + "_" + instrument.prometheus_name;
+        if let Some(family) = families.iter_mut().find(|family| family.name() == name) {
+            family.mut_metric().append(&mut metrics);
+            continue;
+        }
+        let mut family = MetricFamily::default();
+        family.set_name(name);
+        family.set_help(instrument.description.to_owned());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.set_metric(metrics);
+        families.push(family);
     }
 }
 
-/// The service that a series is about, if it comes from the observer with these attributes.
-fn service_of<'a>(metric: &'a Metric, attributes: &[KeyValue]) -> Option<&'a str> {
-    let labels = metric.get_label();
-    let (service, others): (Vec<_>, Vec<_>) =
-        labels.iter().partition(|label| label.name() == "service");
-    let same = others.len() == attributes.len()
-        && attributes.iter().all(|attribute| {
-            let (name, value) = (label_name(attribute.key.as_str()), attribute.value.as_str());
-            others
-                .iter()
-                .any(|label| label.name() == name && label.value() == value)
-        });
-    match service.as_slice() {
-        [service] if same => Some(service.value()),
-        _ => None,
-    }
-}
-
-/// A histogram without values.
-fn empty(service: &str, attributes: &[KeyValue], bounds: &[f64]) -> Metric {
+fn labels(state: &State, service: Option<&Arc<str>>) -> Vec<LabelPair> {
     let label = |name: &str, value: &str| {
         let mut label = LabelPair::default();
-        label.set_name(name.to_owned());
+        label.set_name(prometheus_name(name));
         label.set_value(value.to_owned());
         label
     };
-    let mut labels: Vec<LabelPair> = attributes
+    let mut labels: Vec<LabelPair> = state
+        .attributes
         .iter()
-        .map(|attribute| {
-            label(
-                &label_name(attribute.key.as_str()),
-                &attribute.value.as_str(),
-            )
-        })
+        .map(|attribute| label(attribute.key.as_str(), &attribute.value.as_str()))
         .collect();
-    labels.push(label("service", service));
-    let buckets = bounds.iter().map(|bound| {
+    match service {
+        Some(service) => labels.push(label("service", service)),
+        None if state.service_label => labels.push(label(OVERFLOW, "true")),
+        None => {}
+    }
+    labels
+}
+
+fn histogram(labels: Vec<LabelPair>, bounds: &[f64], spread: &Spread) -> Metric {
+    let mut below = 0;
+    let buckets = bounds.iter().zip(&spread.buckets).map(|(bound, n)| {
+        below += n;
         let mut bucket = Bucket::default();
         bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(below);
         bucket
     });
     let mut histogram = Histogram::default();
     histogram.set_bucket(buckets.collect());
+    histogram.set_sample_sum(spread.sum);
+    histogram.set_sample_count(spread.count);
     let mut metric = Metric::default();
     metric.set_label(labels);
     metric.set_histogram(histogram);
     metric
-}
-
-fn prometheus_name(prefix: &str, name: &str) -> String {
-    let mut full = label_name(prefix);
-    full.push('_');
-    full.push_str(name);
-    full
-}
-
-/// As the exporter does it: whatever Prometheus does not allow becomes an underscore.
-fn label_name(key: &str) -> String {
-    key.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect()
 }

@@ -146,7 +146,7 @@ async fn exported_totals_are_the_counters_and_the_snapshots() {
         .with_backoff_buckets([1.0]);
     let supervisor = JanusSupervisor::new(
         config(&recorder)
-            .with_observer(exporter.observer_with(settings))
+            .with_observer(exporter.observer_with(settings).unwrap())
             .with_shutdown_timeout(secs(5)),
     );
 

@@ -23,11 +23,13 @@ fn pairs(expected: &[(&str, f64)]) -> Vec<(String, f64)> {
 #[test]
 fn own_buckets_hold_before_and_after_the_first_value() {
     let exporter = PrometheusExporter::new().unwrap();
-    let observer = exporter.observer_with(
-        OtelObserver::builder()
-            .with_uptime_buckets([0.5, 2.0])
-            .with_backoff_buckets(vec![0.25, 1.0, 4.5]),
-    );
+    let observer = exporter
+        .observer_with(
+            OtelObserver::builder()
+                .with_uptime_buckets([0.5, 2.0])
+                .with_backoff_buckets(vec![0.25, 1.0, 4.5]),
+        )
+        .unwrap();
     let mut feed = Told::new(&[&*observer], 0, "feed");
     feed.registered().running();
     assert_eq!(

@@ -109,9 +109,11 @@ fn hostile_attribute_values_and_resources_are_labels_and_nothing_else() {
             .with_resource(KeyValue::new("service.name", value.clone()))
             .build()
             .unwrap();
-        let observer = exporter.observer_with(
-            OtelObserver::builder().with_attribute(KeyValue::new("fleet", value.clone())),
-        );
+        let observer = exporter
+            .observer_with(
+                OtelObserver::builder().with_attribute(KeyValue::new("fleet", value.clone())),
+            )
+            .unwrap();
         Told::new(&[&*observer], 0, "feed").registered();
         let shown = scrape(&exporter);
         assert_eq!(shown.families.len(), 10, "nine and target_info: {value:?}");

@@ -22,8 +22,8 @@ fn fails(service: &mut Told<'_>, times: u64) {
 fn two_supervisors_are_told_apart_by_an_attribute() {
     let exporter = PrometheusExporter::new().unwrap();
     let (edge, core) = (
-        exporter.observer_with(named("edge")),
-        exporter.observer_with(named("core")),
+        exporter.observer_with(named("edge")).unwrap(),
+        exporter.observer_with(named("core")).unwrap(),
     );
     let mut a = Told::new(&[&*edge], 0, "feed");
     let mut b = Told::new(&[&*core], 0, "feed");
@@ -73,8 +73,12 @@ fn two_supervisors_are_told_apart_by_an_attribute() {
 #[test]
 fn two_supervisors_are_told_apart_by_their_prefix() {
     let exporter = PrometheusExporter::new().unwrap();
-    let edge = exporter.observer_with(OtelObserver::builder().with_prefix("edge"));
-    let core = exporter.observer_with(OtelObserver::builder().with_prefix("core"));
+    let edge = exporter
+        .observer_with(OtelObserver::builder().with_prefix("edge"))
+        .unwrap();
+    let core = exporter
+        .observer_with(OtelObserver::builder().with_prefix("core"))
+        .unwrap();
     let mut a = Told::new(&[&*edge], 0, "feed");
     let mut b = Told::new(&[&*core], 0, "feed");
     a.registered().running();
@@ -97,4 +101,46 @@ fn counters_and_gauges_of_a_dropped_observer_are_no_longer_reported() {
     assert_eq!(scrape(&exporter).values_of("service").len(), 1);
     drop(observer);
     assert_eq!(scrape(&exporter).values_of("service").len(), 0);
+}
+
+#[test]
+fn an_observer_that_is_dropped_is_no_longer_reported() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let stays = exporter.observer_with(named("stays")).unwrap();
+    let goes = exporter.observer_with(named("goes")).unwrap();
+    for (observer, times) in [(&stays, 1), (&goes, 2)] {
+        let mut feed = Told::new(&[&**observer], 0, "feed");
+        feed.registered().running();
+        fails(&mut feed, times);
+    }
+    assert_eq!(
+        scrape(&exporter).values_of("supervisor").len(),
+        2,
+        "both, before"
+    );
+    drop(goes);
+    let shown = scrape(&exporter);
+    assert_eq!(Vec::from_iter(shown.values_of("supervisor")), ["stays"]);
+    drop(stays);
+    let text = exporter.render().unwrap();
+    assert_eq!(text, "");
+}
+
+/// As when a supervisor is replaced by a new one, with the same settings.
+#[test]
+fn an_observer_in_the_place_of_a_dropped_one_begins_at_zero() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let old = exporter.observer();
+    let mut feed = Told::new(&[&*old], 0, "feed");
+    feed.registered().running();
+    fails(&mut feed, 3);
+    drop(feed);
+    drop(old);
+    let new = exporter.observer();
+    Told::new(&[&*new], 0, "feed").registered();
+    let shown = scrape(&exporter);
+    for name in ["failures_total", "restarts_total", "uptime_seconds_count"] {
+        let name = format!("janus_supervisor_{name}");
+        assert_eq!(shown.sum(&name, &[]), Some(0.0), "{name}");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::history::{Told, ms};
 use crate::parser::Exposition;
 use crate::scrape;
-use janus_lifecycle::FailureKind;
+use janus_lifecycle::{EventKind, FailureKind};
 use janus_metrics_otel::PrometheusExporter;
 
 const ROOM: u64 = 3;
@@ -69,6 +69,89 @@ fn what_does_not_fit_is_in_an_overflow_series() {
         "backoff_delay_seconds_count",
     ] {
         assert_eq!(total(&shown, name), all, "{name}");
+    }
+}
+
+#[test]
+fn no_total_is_lost_beyond_the_room() {
+    let exporter = small();
+    let observer = exporter.observer();
+    for id in 0..SERVICES {
+        fail_once(Told::new(&[&*observer], id, &id.to_string()).registered());
+    }
+    let shown = scrape(&exporter);
+    for name in PER_SERVICE {
+        assert_eq!(total(&shown, name), Some(SERVICES as f64), "{name}");
+    }
+}
+
+/// Which services have series of their own may not change from one scrape to the next: counters would fall.
+#[test]
+fn counters_never_fall_while_a_fleet_outgrows_its_room() {
+    let exporter = small();
+    let observer = exporter.observer();
+    let mut services: Vec<Told<'_>> = Vec::new();
+    let mut before = Exposition::default();
+    for id in 0..40 {
+        let mut service = Told::new(&[&*observer], id, &id.to_string());
+        service.registered().running();
+        services.push(service);
+        for service in &mut services {
+            service.failed(FailureKind::Error, ms(3)).restarted(ms(7));
+        }
+        let now = scrape(&exporter);
+        for family in before.families.values().filter(|f| f.kind != "gauge") {
+            for old in &family.samples {
+                let labels: Vec<(&str, &str)> = old
+                    .labels
+                    .iter()
+                    .map(|(k, v)| (k.as_str(), v.as_str()))
+                    .collect();
+                let new = now.sum(&old.name, &labels);
+                assert!(new >= Some(old.value), "{old:?}, then {new:?}");
+            }
+        }
+        before = now;
+    }
+}
+
+/// Services come and go, never more than there is room for: each is shown as if it were the first.
+#[test]
+fn removed_services_take_up_no_room() {
+    let exporter = small();
+    let observer = exporter.observer();
+    for id in 0..SERVICES {
+        let name = id.to_string();
+        let mut service = Told::new(&[&*observer], id, &name);
+        fail_once(service.registered());
+        let shown = scrape(&exporter);
+        assert_eq!(shown.values_of("otel_metric_overflow").len(), 0, "{name}");
+        for total in ["service_phase", "uptime_seconds_count"] {
+            let total = format!("janus_supervisor_{total}");
+            assert_eq!(shown.sum(&total, &[("service", &name)]), Some(1.0));
+        }
+        service.stopped(ms(1)).tell(EventKind::Removed);
+    }
+}
+
+/// A whole fleet makes way for the next between two scrapes.
+#[test]
+fn a_fleet_in_the_place_of_another_has_room_at_once() {
+    let exporter = small();
+    let observer = exporter.observer();
+    for round in 0..3 {
+        let mut fleet: Vec<Told<'_>> = (0..ROOM)
+            .map(|n| Told::new(&[&*observer], round * ROOM + n, &format!("{round}-{n}")))
+            .collect();
+        for service in &mut fleet {
+            fail_once(service.registered());
+        }
+        let shown = scrape(&exporter);
+        assert_eq!(shown.values_of("otel_metric_overflow").len(), 0, "{round}");
+        assert_eq!(total(&shown, "service_phase"), Some(ROOM as f64));
+        for service in &mut fleet {
+            service.stopped(ms(1)).tell(EventKind::Removed);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::history::{Told, ms, secs};
 use crate::scrape;
-use janus_lifecycle::{EventKind, FailureKind, ServicePhase, TerminationReason};
+use janus_lifecycle::{EventKind, FailureKind, RunOutcome, ServicePhase, TerminationReason};
 use janus_metrics_otel::{INSTRUMENTS, InstrumentKind, PrometheusExporter};
 
 /// All samples of a service in the order of their names, as `name{other labels}` and value.
@@ -174,6 +174,78 @@ fn reused_name_has_its_counters_at_zero() {
         let name = format!("janus_supervisor_{name}_total");
         assert_eq!(shown.sum(&name, &[]), Some(expected), "{name}");
     }
+}
+
+/// The name of a removed service, used again: nothing of the old one is left.
+#[test]
+fn reused_name_begins_at_zero() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let observer = exporter.observer();
+    let mut old = Told::new(&[&*observer], 0, "feed");
+    old.registered();
+    let at_first = of_service(&exporter, "feed");
+    old.running()
+        .failed(FailureKind::Error, ms(3))
+        .restarted(ms(7))
+        .stopped(secs(1))
+        .tell(EventKind::Removed);
+    Told::new(&[&*observer], 1, "feed").registered();
+    assert_eq!(changes(&at_first, &of_service(&exporter, "feed")), []);
+}
+
+/// The new service may be registered before the old one is removed: whatever their numbers, only the new one shows.
+#[test]
+fn of_two_services_of_one_name_the_newer_shows() {
+    for (old_id, new_id) in [(0, 1), (0, 32), (31, 32), (5, 1_000)] {
+        let exporter = PrometheusExporter::new().unwrap();
+        let observer = exporter.observer();
+        let mut old = Told::new(&[&*observer], old_id, "feed");
+        old.registered();
+        let at_first = of_service(&exporter, "feed");
+        old.running()
+            .failed(FailureKind::Error, ms(3))
+            .restarted(ms(7))
+            .stopped(secs(1));
+        let mut new = Told::new(&[&*observer], new_id, "feed");
+        new.registered();
+        let now = of_service(&exporter, "feed");
+        assert_eq!(changes(&at_first, &now), [], "{old_id} {new_id}");
+        new.running();
+        let with_both = of_service(&exporter, "feed");
+        old.tell(EventKind::Removed);
+        let with_one = of_service(&exporter, "feed");
+        assert_eq!(changes(&with_both, &with_one), [], "{old_id} {new_id}");
+        let running = (
+            "janus_supervisor_service_phase{\"phase\": \"running\"}",
+            1.0,
+        );
+        assert!(with_one.iter().any(|(n, v)| (n.as_str(), *v) == running));
+    }
+}
+
+/// What the old service has yet to say when its name is already in use again is not said of the new one, and not lost.
+#[test]
+fn last_words_of_a_replaced_service_do_not_touch_its_successor() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let observer = exporter.observer();
+    let mut old = Told::new(&[&*observer], 31, "feed");
+    old.registered().running().tell(EventKind::Stopping);
+    Told::new(&[&*observer], 32, "feed").registered().running();
+    old.ended(RunOutcome::Cancelled(None), ms(5))
+        .terminated(TerminationReason::Cancelled)
+        .tell(EventKind::Removed);
+    let shown = scrape(&exporter);
+    let value = |name: &str, label, value| {
+        let name = format!("janus_supervisor_{name}");
+        shown.sum(&name, &[("service", "feed"), (label, value)])
+    };
+    assert_eq!(value("terminated_total", "reason", "cancelled"), Some(0.0));
+    assert_eq!(value("service_phase", "phase", "running"), Some(1.0));
+    assert_eq!(value("uptime_seconds_count", "", ""), Some(0.0));
+    assert_eq!(
+        shown.sum("janus_supervisor_active_services", &[]),
+        Some(1.0)
+    );
 }
 
 #[test]

@@ -4,14 +4,14 @@ use crate::history::{Told, ms, one_of_everything, secs};
 use crate::parser::Exposition;
 use crate::scrape;
 use janus_lifecycle::{EventKind, FailureKind};
-use janus_metrics_otel::{INSTRUMENTS, OtelObserver, PrometheusExporter};
+use janus_metrics_otel::{INSTRUMENTS, OtelObserver, OtelObserverBuilder, PrometheusExporter};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider as _;
 
 /// The names of the families, for a service that has failed once.
-fn families(settings: janus_metrics_otel::OtelObserverBuilder) -> Exposition {
+fn families(settings: OtelObserverBuilder) -> Exposition {
     let exporter = PrometheusExporter::new().unwrap();
-    let observer = exporter.observer_with(settings);
+    let observer = exporter.observer_with(settings).unwrap();
     Told::new(&[&*observer], 0, "new").registered();
     let mut old = Told::new(&[&*observer], 1, "old");
     old.registered().running();
@@ -69,7 +69,9 @@ fn without_the_service_label_the_fleet_is_one_series() {
         PrometheusExporter::new().unwrap(),
     );
     let each = with.observer();
-    let all = without.observer_with(OtelObserver::builder().without_service_label());
+    let all = without
+        .observer_with(OtelObserver::builder().without_service_label())
+        .unwrap();
     one_of_everything(&[&*each, &*all]);
     let (each, all) = (scrape(&with), scrape(&without));
     assert_eq!(all.values_of("service").len(), 0);
@@ -92,9 +94,24 @@ fn without_the_service_label_the_fleet_is_one_series() {
 }
 
 #[test]
+fn without_the_service_label_every_series_exists_from_the_beginning() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let _observer = exporter
+        .observer_with(OtelObserver::builder().without_service_label())
+        .unwrap();
+    let shown = scrape(&exporter);
+    assert_eq!(shown.families.len(), INSTRUMENTS.len());
+    for family in shown.families.values() {
+        assert!(family.samples.iter().all(|sample| sample.value == 0.0));
+    }
+}
+
+#[test]
 fn fleet_without_the_service_label_is_counted_by_phase_until_removed() {
     let exporter = PrometheusExporter::new().unwrap();
-    let observer = exporter.observer_with(OtelObserver::builder().without_service_label());
+    let observer = exporter
+        .observer_with(OtelObserver::builder().without_service_label())
+        .unwrap();
     let mut services: Vec<Told<'_>> = (0..3)
         .map(|id| Told::new(&[&*observer], id, &id.to_string()))
         .collect();
@@ -176,4 +193,64 @@ fn meter_of_another_provider_works_without_the_exporter() {
     let provider = opentelemetry_sdk::metrics::SdkMeterProvider::builder().build();
     let observer = OtelObserver::new(&provider.meter("mine"));
     one_of_everything(&[&observer]);
+}
+
+/// Otherwise OpenTelemetry drops the metrics without a word, or Prometheus refuses the whole scrape.
+#[test]
+fn settings_that_no_metric_can_have_are_refused_by_name() {
+    let refused = |settings: OtelObserverBuilder, by_name: &str| {
+        let exporter = PrometheusExporter::new().unwrap();
+        let error = exporter.observer_with(settings.clone()).unwrap_err();
+        assert!(error.to_string().starts_with(by_name), "{error}");
+        let provider = opentelemetry_sdk::metrics::SdkMeterProvider::builder().build();
+        assert_eq!(settings.build(&provider.meter("mine")).err(), Some(error));
+    };
+    for prefix in ["", "my fleet", "9lives", "a:b", "ä", "_x", &"p".repeat(201)] {
+        let settings = OtelObserver::builder().with_prefix(prefix);
+        refused(settings, &format!("{prefix:?}"));
+    }
+    for key in [
+        "a:b",
+        "1a",
+        "",
+        "ä",
+        "service",
+        "reason",
+        "kind",
+        "phase",
+        "le",
+        "otel.metric.overflow",
+    ] {
+        let settings = OtelObserver::builder().with_attribute(KeyValue::new(key, "x"));
+        refused(settings, &format!("{key:?}"));
+    }
+    // Two that Prometheus cannot tell apart.
+    for key in ["a.b", "a_b"] {
+        let settings = OtelObserver::builder()
+            .with_attribute(KeyValue::new("a.b", "1"))
+            .with_attribute(KeyValue::new(key, "2"));
+        refused(settings, &format!("{key:?}"));
+    }
+    for buckets in [
+        vec![2.0, 1.0],
+        vec![1.0, 1.0],
+        vec![f64::NAN],
+        vec![1.0, f64::INFINITY],
+    ] {
+        let name = format!("{buckets:?}");
+        let settings = OtelObserver::builder().with_uptime_buckets(buckets.clone());
+        let error = PrometheusExporter::new().unwrap().observer_with(settings);
+        assert!(error.unwrap_err().to_string().starts_with(&name));
+        let settings = OtelObserver::builder().with_backoff_buckets(buckets);
+        let error = PrometheusExporter::new().unwrap().observer_with(settings);
+        assert!(error.unwrap_err().to_string().starts_with(&name));
+    }
+}
+
+#[test]
+fn histogram_without_boundaries_still_has_a_sum_and_a_count() {
+    let shown = families(OtelObserver::builder().with_uptime_buckets([]));
+    let name = "janus_supervisor_uptime_seconds";
+    assert_eq!(shown.sum(&format!("{name}_count"), &[]), Some(1.0));
+    assert_eq!(shown.samples(&format!("{name}_bucket"), &[]).count(), 2);
 }

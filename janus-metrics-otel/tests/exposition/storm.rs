@@ -4,7 +4,7 @@ use crate::history::Told;
 use crate::parser::{Sample, parse_sample};
 use crate::scrape;
 use janus_lifecycle::{EventKind, Failure, FailureKind, Observer, RunOutcome};
-use janus_metrics_otel::PrometheusExporter;
+use janus_metrics_otel::{OtelObserver, PrometheusExporter};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -116,6 +116,27 @@ fn scrape_in_a_storm_sees_every_service_in_exactly_one_phase() {
     let failures = sum(&text, "failures_total");
     assert_eq!(sum(&text, "uptime_seconds_count"), failures);
     assert!((restarts..=restarts + SERVICES).contains(&failures));
+}
+
+/// None begins or ends, so there is one right number.
+#[test]
+fn scrape_in_a_storm_sees_every_service_active() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let observer = exporter.observer();
+    storm(&exporter, &*observer, |text| {
+        assert_eq!(sum(text, "active_services"), SERVICES);
+    });
+}
+
+#[test]
+fn scrape_of_the_whole_fleet_in_a_storm_misses_no_service_and_counts_none_twice() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let observer = exporter
+        .observer_with(OtelObserver::builder().without_service_label())
+        .unwrap();
+    storm(&exporter, &*observer, |text| {
+        assert_eq!(sum(text, "service_phase"), SERVICES);
+    });
 }
 
 #[test]
