@@ -74,8 +74,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         .with_observer(exporter.observer());
     config.seed = args.seed;
     let supervisor = JanusSupervisor::new(config);
-    supervisor.spawn_service_with_options(metrics, services::quick_to_return())?;
-    spawn_all(&supervisor, kv, &args)?;
+    match spawn_all(&supervisor, metrics, kv, &args) {
+        // A signal came before all had begun: those that have are drained like any others.
+        Ok(()) | Err(SpawnError::ShuttingDown { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
 
     if let Some(after) = args.run_for {
         let supervisor = supervisor.clone();
@@ -103,8 +106,14 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(exit_code(&report))
 }
 
-fn spawn_all(supervisor: &JanusSupervisor, kv: Kv, args: &Args) -> Result<(), SpawnError> {
+fn spawn_all(
+    supervisor: &JanusSupervisor,
+    metrics: MetricsEndpoint,
+    kv: Kv,
+    args: &Args,
+) -> Result<(), SpawnError> {
     let address = kv.address();
+    supervisor.spawn_service_with_options(metrics, services::quick_to_return())?;
     supervisor.spawn_service_with_options(services::migration(&kv), services::once())?;
     supervisor.spawn_service_with_options(kv, services::quick_to_return())?;
     supervisor.spawn_service_with_options(services::consumer(address), services::patient())?;

@@ -43,12 +43,23 @@ pub(crate) struct Shared {
     seed: u64,
 }
 
-/// How services have ended since the shutdown began.
+/// How services have ended since the shutdown began, and those before it whose runtime went away.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Ends {
     pub(crate) drained: usize,
     /// With their place in the order of spawning.
-    pub(crate) aborted: Vec<(u64, Arc<str>)>,
+    aborted: Vec<(u64, Arc<str>)>,
+    /// When the last of them ended, if any did in the drain.
+    pub(crate) last: Option<Instant>,
+}
+
+impl Ends {
+    /// Their names, in the order of spawning.
+    pub(crate) fn aborted(&self) -> Vec<String> {
+        let mut aborted = self.aborted.clone();
+        aborted.sort_unstable();
+        aborted.iter().map(|(_, name)| name.to_string()).collect()
+    }
 }
 
 /// When a shutdown began, and by what.
@@ -97,19 +108,21 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes how a service ended, for the report. Its task is over.
-    pub(crate) fn note_end(&self, cell: &ServiceCell) {
-        let Some(began) = self.began.get().filter(|_| self.root.is_cancelled()) else {
-            return;
-        };
+    /// Notes how a service ended, for the report. Its task is over; `lost` says that its runtime ended it.
+    pub(crate) fn note_end(&self, cell: &ServiceCell, lost: bool) {
+        let began = self.began.get().filter(|_| self.root.is_cancelled());
         let (aborted, since) = cell.read(|lifecycle| {
             let aborted = lifecycle.termination_reason() == Some(&TerminationReason::Aborted);
             (aborted, lifecycle.phase_since())
         });
-        if since < began.at {
+        let in_drain = began.is_some_and(|began| began.at <= since);
+        if !in_drain && !lost {
             return;
         }
         let mut ends = self.ends();
+        if in_drain {
+            ends.last = ends.last.max(Some(since));
+        }
         if aborted {
             ends.aborted.push((cell.id, Arc::clone(&cell.name)));
         } else {

@@ -3,14 +3,15 @@
 use janus_supervisor::adapters::BlockingService;
 use janus_supervisor::{
     BackoffConfig, CancellationToken, EventKind, JanusService, JanusSupervisor, Observer,
-    ServiceError, ServiceEvent, ServiceHandle, SpawnError, SpawnOptions, SupervisorConfig,
-    TerminationReason, service_fn,
+    ServiceError, ServiceEvent, ServiceHandle, ServicePhase, SpawnError, SpawnOptions,
+    SupervisorConfig, TerminationReason, service_fn,
 };
-use janus_tests::{Recorder, Script, Turn, config, ms, secs};
+use janus_tests::{Recorder, Script, Turn, config, ms, secs, settle};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 
 /// A log subscriber that panics at every event.
 struct Torn;
@@ -147,7 +148,7 @@ async fn a_shutdown_bounds_a_service_that_was_already_stopping() {
 
 #[test]
 fn blocking_work_that_still_waits_for_a_thread_can_be_stopped() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
         .build()
@@ -256,9 +257,7 @@ async fn the_debug_of_a_handle_runs_no_code_of_an_error() {
 
 #[test]
 fn a_runtime_without_a_clock_is_refused() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
+    let runtime = Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let config = SupervisorConfig::default().without_signal_handler();
         let supervisor = JanusSupervisor::new(config);
@@ -270,4 +269,102 @@ fn a_runtime_without_a_clock_is_refused() {
         );
         assert_eq!(supervisor.service_count().await, 0);
     });
+}
+
+#[expect(clippy::unwrap_used, reason = "part of a test")]
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+fn begin(runtime: &Runtime) {
+    runtime.block_on(async {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+/// `took` is the drain's, not the waiter's: whoever asks late gets the same number.
+#[tokio::test(start_paused = true)]
+async fn the_drain_took_as_long_as_it_took_whenever_somebody_asks() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let script = Script::new("slow", [Turn::Complete.after(secs(5)).when_cancelled()]);
+    supervisor.spawn_service(script).unwrap();
+    settle().await;
+    supervisor.trigger_shutdown();
+    tokio::time::sleep(secs(100)).await;
+    assert_eq!(supervisor.wait_for_drain().await.took, secs(5));
+}
+
+/// F76: nobody had asked for a shutdown.
+#[test]
+fn a_runtime_that_was_dropped_before_the_shutdown_is_no_clean_drain() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let runtime = runtime();
+    let inside = runtime.enter();
+    supervisor.spawn_service(Script::new("lost", [])).unwrap();
+    drop(inside);
+    begin(&runtime);
+    drop(runtime);
+    let report = self::runtime().block_on(supervisor.wait_for_drain());
+    assert_eq!(report.aborted, ["lost"]);
+    supervisor.trigger_shutdown();
+    let report = self::runtime().block_on(supervisor.run_until_shutdown());
+    assert_eq!(report.unwrap().exit_code(), 1);
+}
+
+/// Whoever waits for the end of a service may count on its value being gone, also when the runtime goes away
+/// under it: before its first poll, and in the middle of a run.
+#[test]
+fn the_value_of_a_lost_service_is_gone_before_it_counts_as_ended() {
+    struct Value(JanusSupervisor, mpsc::Sender<ServicePhase>);
+    impl Drop for Value {
+        fn drop(&mut self) {
+            let phase = self.0.service("lost").map(|service| service.phase());
+            self.1.send(phase.unwrap()).unwrap();
+        }
+    }
+    for (begins, phase) in [
+        (false, ServicePhase::Starting),
+        (true, ServicePhase::Running),
+    ] {
+        let recorder = Arc::new(Recorder::default());
+        let supervisor = JanusSupervisor::new(config(&recorder));
+        let (tell, told) = mpsc::channel();
+        let value = Value(supervisor.clone(), tell);
+        let runtime = runtime();
+        let inside = runtime.enter();
+        supervisor
+            .spawn_service(service_fn("lost", move |_cancel| {
+                let _own = &value;
+                std::future::pending()
+            }))
+            .unwrap();
+        drop(inside);
+        if begins {
+            begin(&runtime);
+        }
+        drop(runtime);
+        assert_eq!(told.recv().unwrap(), phase, "begins: {begins}");
+    }
+}
+
+/// F63: no second bound is no reason to call stuck what was only not asked.
+#[tokio::test(start_paused = true)]
+async fn without_a_second_bound_what_can_be_dropped_still_is() {
+    let recorder = Arc::new(Recorder::default());
+    let config = config(&recorder)
+        .with_shutdown_timeout(secs(1))
+        .with_abort_timeout(ms(0));
+    let supervisor = JanusSupervisor::new(config);
+    supervisor
+        .spawn_service(Script::new("stubborn", [Turn::Hang]))
+        .unwrap();
+    settle().await;
+    supervisor.trigger_shutdown();
+    let report = supervisor.wait_for_drain().await;
+    assert_eq!(report.stuck, [""; 0]);
+    assert_eq!(report.aborted, ["stubborn"]);
 }

@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::report::DrainReport;
 use crate::shared::{Began, Shared};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Waits until no service is left. Once a shutdown has begun, it has two bounds: at `shutdown_timeout` what is left is
 /// dropped, and `abort_timeout` later it returns, whatever is left then.
@@ -14,7 +14,11 @@ pub(crate) async fn drain(shared: &Shared) -> DrainReport {
         () = shared.tracker.wait() => {}
     }
     if !shared.root.is_cancelled() {
-        return DrainReport::default();
+        // Nothing has ended by a shutdown, but a runtime may have gone away.
+        return DrainReport {
+            aborted: shared.ends().aborted(),
+            ..DrainReport::default()
+        };
     }
     let began = shared.began(clock::now());
     tokio::select! {
@@ -33,9 +37,12 @@ pub(crate) async fn drain(shared: &Shared) -> DrainReport {
         .clone()
 }
 
+/// Even without a second bound, the services must get to see that they are dropped.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// The second bound: what was dropped must be gone.
 async fn gone(shared: &Shared) {
-    let latest = clock::now().checked_add(shared.abort_timeout);
+    let latest = clock::now().checked_add(shared.abort_timeout.max(SHORTEST));
     tokio::select! {
         biased;
         () = shared.tracker.wait() => {}
@@ -51,19 +58,23 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 fn report(shared: &Shared, began: &Began, now: Instant) -> DrainReport {
-    let mut ends = shared.ends().clone();
-    ends.aborted.sort_unstable();
+    let ends = shared.ends().clone();
     let cells = shared.registry.list();
     let stuck = cells.iter().filter(|cell| !cell.is_finished());
+    let stuck: Vec<_> = stuck.map(|cell| cell.name.to_string()).collect();
+    // Not when somebody asked for the report, unless it was the second bound that ended the drain.
+    let over = if stuck.is_empty() {
+        ends.last
+    } else {
+        Some(now)
+    };
     DrainReport {
         drained: ends.drained,
-        aborted: ends
-            .aborted
-            .iter()
-            .map(|(_, name)| name.to_string())
-            .collect(),
-        stuck: stuck.map(|cell| cell.name.to_string()).collect(),
-        took: now.saturating_duration_since(began.at),
+        aborted: ends.aborted(),
+        stuck,
+        took: over.map_or(Duration::ZERO, |over| {
+            over.saturating_duration_since(began.at)
+        }),
     }
 }
 

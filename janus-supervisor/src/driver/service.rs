@@ -34,7 +34,8 @@ pub(crate) fn drive<S: JanusService>(
     service: S,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        supervise(&mut task, &service).await;
+        // Captures are dropped in the order of their mention: the value first, then the task, which says that all is over.
+        supervise(&service, &mut task).await;
         task.discard("service", || drop(service));
     }
 }
@@ -43,7 +44,7 @@ pub(crate) fn drive<S: JanusService>(
 ///
 /// The run in progress is a local: should the runtime drop the task in the middle, the run is gone before [`Task`]'s `Drop`
 /// says so.
-async fn supervise<S: JanusService>(task: &mut Task, service: &S) {
+async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
     let mut ambient = Ambient::new(Arc::clone(&task.cell));
     let mut token = task.cell.token();
     let mut signal = pin!(token.clone().cancelled_owned());
@@ -329,9 +330,10 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         let now = clock::now();
+        let lost = !self.cell.read(|lifecycle| lifecycle.phase().is_terminal());
         // Changes nothing if the service has terminated.
         let _nothing_left_to_do = self.tell(now, Input::Lost);
-        self.shared.note_end(&self.cell);
+        self.shared.note_end(&self.cell, lost);
         if self.cell.set_finished() {
             self.shared.tell(&self.cell, now, EventKind::Removed);
         }
