@@ -64,16 +64,17 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         "kv listening on {address}: PING, SET key value, GET key, DEL key, CRASH\nmetrics on http://{}/metrics",
         metrics.address()
     );
-    if args.json {
-        writeln!(io::stderr(), "{title}")?;
-    } else {
-        writeln!(io::stdout(), "{title}")?;
-    }
     let mut config = SupervisorConfig::default()
         .with_shutdown_timeout(args.grace)
         .with_observer(exporter.observer());
     config.seed = args.seed;
     let supervisor = JanusSupervisor::new(config);
+    // From here on signals are handled, so whoever reads the address can also stop the fleet.
+    if args.json {
+        writeln!(io::stderr(), "{title}")?;
+    } else {
+        writeln!(io::stdout(), "{title}")?;
+    }
     match spawn_all(&supervisor, metrics, kv, &args) {
         // A signal came before all had begun: those that have are drained like any others.
         Ok(()) | Err(SpawnError::ShuttingDown { .. }) => {}

@@ -146,6 +146,37 @@ impl Fleet {
         address.unwrap_or_else(|| panic!("no address in {line:?}"))
     }
 
+    /// The address of the metrics.
+    fn metrics(&mut self) -> SocketAddr {
+        let line = self.line_with("metrics on http://");
+        let address = line
+            .trim_start_matches("metrics on http://")
+            .trim_end_matches("/metrics");
+        let address = address.parse();
+        address.unwrap_or_else(|error| panic!("{error} in {line:?}"))
+    }
+
+    /// Reads the metrics until they contain `part`: an event is logged before it is counted.
+    fn metrics_with(&mut self, address: SocketAddr, part: &str) -> String {
+        loop {
+            let answer = scrape(address);
+            if answer.contains(part) {
+                return answer;
+            }
+            assert!(self.is_running(), "it ended: {}", self.all());
+            assert!(
+                Instant::now() < self.deadline,
+                "{part:?} is not in:\n{answer}"
+            );
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
+    /// Closes its stdout and stderr, at the latest after one more line each.
+    fn stop_reading(&mut self) {
+        self.lines = mpsc::channel().1;
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -232,6 +263,16 @@ impl Client {
     }
 }
 
+fn scrape(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).expect("the metrics are served");
+    stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
+    let request = "GET /metrics HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
 #[test]
 fn a_client_is_served_also_after_a_crash_and_sigterm_drains() {
     let mut fleet = Fleet::start(&["--calm"]);
@@ -316,6 +357,26 @@ fn sigint_drains_as_well() {
     let Ended { code, stdout, .. } = fleet.end();
     assert!(stdout.contains("\nshutdown (SIGINT): "), "{stdout}");
     assert_eq!(code, Some(0), "{stdout}");
+}
+
+/// While services are still being spawned, too: those that are there drain, and the others are not missed.
+#[test]
+fn a_signal_during_the_start_drains_as_well() {
+    for _ in 0..10 {
+        let mut fleet = Fleet::start(&[]);
+        fleet.server();
+        fleet.signal(Signal::TERM);
+        let Ended {
+            code,
+            stdout,
+            stderr,
+        } = fleet.end();
+        assert!(
+            stdout.contains("\nshutdown (SIGTERM): "),
+            "{stdout}{stderr}"
+        );
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    }
 }
 
 /// The grace is an hour: without the second signal this would not end.
@@ -412,30 +473,35 @@ fn json_is_one_document_whose_numbers_add_up() {
 #[test]
 fn the_metrics_are_served_over_http() {
     let mut fleet = Fleet::start(&["--calm"]);
-    let line = fleet.line_with("metrics on http://");
-    let address: SocketAddr = line
-        .trim_start_matches("metrics on http://")
-        .trim_end_matches("/metrics")
-        .parse()
-        .unwrap();
-    fleet.line_with("service terminated service=\"migration\"");
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    let request = "GET /metrics HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let address = fleet.metrics();
+    let completed =
+        "janus_supervisor_terminated_total{reason=\"completed\",service=\"migration\"} 1\n";
+    let answer = fleet.metrics_with(address, completed);
     for part in [
         "HTTP/1.1 200 OK\r\n",
         "content-type: text/plain; version=0.0.4; charset=utf-8\r\n",
         "janus_supervisor_service_phase{phase=\"running\",service=\"kv\"} 1\n",
-        "janus_supervisor_terminated_total{reason=\"completed\",service=\"migration\"} 1\n",
         "janus_supervisor_failures_total{kind=\"panic\",service=\"kv\"} 0\n",
     ] {
         assert!(answer.contains(part), "{part:?} is not in:\n{answer}");
     }
     fleet.signal(Signal::TERM);
     assert_eq!(fleet.end().code, Some(0));
+}
+
+/// Services fail and panic, and cannot say so: that is no reason to stop the others.
+#[test]
+fn it_goes_on_when_nobody_reads_its_log() {
+    let mut fleet = Fleet::start(&["--calm"]);
+    let client = Client(fleet.server());
+    let metrics = fleet.metrics();
+    fleet.stop_reading();
+    let panicked = "janus_supervisor_failures_total{kind=\"panic\",service=\"report\"} 2\n";
+    fleet.metrics_with(metrics, panicked);
+    assert_eq!(client.ask("PING"), "PONG");
+    fleet.signal(Signal::TERM);
+    // It says that it could not print its report.
+    assert_eq!(fleet.end().code, Some(1));
 }
 
 /// A test that fails leaves no orphan, not even one that ignores the shutdown.

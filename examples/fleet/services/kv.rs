@@ -1,9 +1,10 @@
 //! A key-value server: `PING`, `SET key value`, `GET key`, `DEL key`, and `CRASH`, which makes its run fail.
 
+use super::port::Port;
 use janus_supervisor::{CancellationToken, JanusService, ServiceError};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,12 +14,9 @@ use tokio::task::JoinSet;
 /// A line is no longer than this, or its connection is closed.
 const LONGEST_LINE: u64 = 4096;
 
-/// What survives a restart: the address and the data. The listener and the connections belong to the run, so that a server
-/// that is down refuses its clients, as a crashed process would.
+/// What survives a restart: the port and the data. Connections belong to the run.
 pub(crate) struct Kv {
-    address: SocketAddr,
-    /// For the first run: from the beginning the port is this server's, and clients who come early wait in its queue.
-    first_listener: Mutex<Option<TcpListener>>,
+    port: Port,
     store: Store,
 }
 
@@ -26,27 +24,19 @@ pub(crate) struct Kv {
 pub(crate) type Store = Arc<Mutex<BTreeMap<String, String>>>;
 
 impl Kv {
-    /// Finds out which address it will have: clients must find it there after every restart.
     pub(crate) async fn bind(port: u16) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         Ok(Self {
-            address: listener.local_addr()?,
-            first_listener: Mutex::new(Some(listener)),
+            port: Port::bind(port).await?,
             store: Store::default(),
         })
     }
 
-    async fn listen(&self) -> io::Result<TcpListener> {
-        let first = self
-            .first_listener
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match first {
-            Some(listener) => Ok(listener),
-            // Possible at once, although connections of the last run linger: on Unix, tokio sets SO_REUSEADDR.
-            None => TcpListener::bind(self.address).await,
-        }
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Arc::clone(&self.store)
     }
 
     /// Until cancelled, or crashed by a client.
@@ -69,14 +59,6 @@ impl Kv {
             }
         }
     }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    pub(crate) fn store(&self) -> Store {
-        Arc::clone(&self.store)
-    }
 }
 
 impl JanusService for Kv {
@@ -85,7 +67,7 @@ impl JanusService for Kv {
     }
 
     async fn run(&self, cancel: CancellationToken) -> Result<(), ServiceError> {
-        let listener = self.listen().await?;
+        let listener = self.port.listen().await?;
         let mut connections = JoinSet::new();
         let end = self.serve_all(listener, &mut connections, &cancel).await;
         // Dropping the set would only ask them to end. Waiting makes sure that no connection outlives the run.

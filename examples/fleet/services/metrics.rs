@@ -1,5 +1,6 @@
 //! The supervisor's metrics over HTTP, for Prometheus to scrape.
 
+use super::port::Port;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -8,26 +9,23 @@ use axum::{Router, routing};
 use janus_metrics_otel::PrometheusExporter;
 use janus_supervisor::{CancellationToken, JanusService, ServiceError};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
 /// `GET /metrics`.
 pub(crate) struct MetricsEndpoint {
-    address: SocketAddr,
+    port: Port,
     exporter: Arc<PrometheusExporter>,
 }
 
 impl MetricsEndpoint {
-    /// Finds out which address it will have, so that it is the same after a restart.
     pub(crate) async fn bind(port: u16, exporter: Arc<PrometheusExporter>) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-        let address = listener.local_addr()?;
-        Ok(Self { address, exporter })
+        let port = Port::bind(port).await?;
+        Ok(Self { port, exporter })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 }
 
@@ -37,7 +35,7 @@ impl JanusService for MetricsEndpoint {
     }
 
     async fn run(&self, cancel: CancellationToken) -> Result<(), ServiceError> {
-        let listener = TcpListener::bind(self.address).await?;
+        let listener = self.port.listen().await?;
         let router = Router::new()
             .route("/metrics", routing::get(metrics))
             .with_state(Arc::clone(&self.exporter));

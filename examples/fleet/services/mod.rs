@@ -3,6 +3,7 @@
 mod kv;
 mod kv_clients;
 mod metrics;
+mod port;
 mod small;
 
 pub(crate) use kv::Kv;
