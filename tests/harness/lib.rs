@@ -43,6 +43,18 @@ pub async fn settle() {
     tokio::time::sleep(ms(1)).await;
 }
 
+/// What this comes to within an hour of the paused clock: a test of what never comes fails rather than hangs.
+///
+/// # Panics
+/// When the hour is over.
+#[expect(clippy::panic, reason = "part of a test")]
+pub async fn within_an_hour<T>(it: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(secs(3600), it).await {
+        Ok(it) => it,
+        Err(_) => panic!("not within an hour"),
+    }
+}
+
 /// Runs a test on a thread of its own, and fails if that takes longer than a minute: for what would hang rather than fail.
 ///
 /// # Panics

@@ -16,7 +16,7 @@ use janus_supervisor::{
     CancellationToken, FailureKind, JanusSupervisor, Observer, RestartPolicy, ServiceError,
     ServiceHandle, ServicePhase, TerminationReason, service_fn,
 };
-use janus_tests::{Recorder, Script, Story, Turn, config, ms, secs, settle};
+use janus_tests::{Recorder, Script, Story, Turn, config, ms, secs, settle, within_an_hour};
 use std::panic::panic_any;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -172,7 +172,7 @@ async fn a_panic_says_what_it_said_as_far_as_that_is_text() {
             Ok(())
         });
         let handle = scene.supervisor.spawn_service(service).unwrap();
-        let reason = handle.terminated().await;
+        let reason = within_an_hour(handle.terminated()).await;
         assert_eq!(reason.as_str(), "circuit_breaker_open");
         let snapshot = handle.snapshot();
         assert_eq!(snapshot.last_error.as_deref(), Some(text));
@@ -216,7 +216,7 @@ async fn a_crowd_of_panics_harms_nobody_else() {
         handles.push(scene.supervisor.spawn_service(script).unwrap());
     }
     for (i, handle) in handles.iter().enumerate() {
-        let reason = handle.terminated().await;
+        let reason = within_an_hour(handle.terminated()).await;
         match RestartPolicy::ALL[i % 3] {
             RestartPolicy::Never => assert_eq!(
                 reason,

@@ -6,7 +6,7 @@
 use janus_supervisor::{
     JanusSupervisor, RestartPolicy, ServicePhase, SpawnOptions, TerminationReason,
 };
-use janus_tests::{Recorder, Script, Turn, backoff, config, ms, secs, settle};
+use janus_tests::{Recorder, Script, Turn, backoff, config, ms, secs, settle, within_an_hour};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -138,7 +138,7 @@ pub(super) async fn check(policy: RestartPolicy, case: Case, expected: Outcome) 
         .unwrap();
     if let Some(millis) = case.stop_at {
         tokio::time::sleep_until(t0 + ms(millis)).await;
-        let reason = it.stop().await;
+        let reason = within_an_hour(it.stop()).await;
         assert_eq!(Some(reason), expected.reason);
     }
     tokio::time::sleep_until(t0 + secs(1)).await;
