@@ -96,7 +96,6 @@ impl Spread {
         self.count += 1;
     }
 
-    #[cfg(feature = "prometheus")]
     fn add(&mut self, other: &Self) {
         let pairs = self.buckets.iter_mut().zip(&other.buckets);
         pairs.for_each(|(n, m)| *n += m);
@@ -139,7 +138,6 @@ impl Spreads {
         }
     }
 
-    #[cfg(feature = "prometheus")]
     fn add(&mut self, other: &Self) {
         self.uptime.add(&other.uptime);
         self.delay.add(&other.delay);
@@ -321,25 +319,10 @@ impl Fleet {
         self.shards.iter().map(|shard| lock(shard).active).sum()
     }
 
-    /// What is counted of every service with a series of its own, and of the rest (without a name), if there is any. Calls
-    /// `visit` without a lock.
-    pub(crate) fn counts(&self, mut visit: impl FnMut(Option<&Arc<str>>, &Counts)) {
-        self.copies(|(counts, _)| *counts, Counts::add, &mut visit);
-    }
-
-    /// The same for the histograms.
-    #[cfg(feature = "prometheus")]
-    pub(crate) fn spreads(&self, mut visit: impl FnMut(Option<&Arc<str>>, &Spreads)) {
-        self.copies(|(_, spreads)| spreads.clone(), Spreads::add, &mut visit);
-    }
-
-    fn copies<T>(
-        &self,
-        copy: impl Fn(&(Counts, Spreads)) -> T,
-        add: impl Fn(&mut T, &T),
-        visit: &mut dyn FnMut(Option<&Arc<str>>, &T),
-    ) {
-        let mut rest: Option<T> = None;
+    /// Shows what is counted of every service with a series of its own, and of the rest (without a name), if there is any. Calls
+    /// `visit` without a lock, with copies of one moment for each service.
+    pub(crate) fn visit(&self, mut visit: impl FnMut(Option<&Arc<str>>, &Counts, &Spreads)) {
+        let mut rest: Option<(Counts, Spreads)> = None;
         let mut copies = Vec::new();
         for shard in &self.shards {
             let shard = lock(shard);
@@ -347,20 +330,23 @@ impl Fleet {
                 let Place::Own(own) = &service.place else {
                     return None;
                 };
-                Some((Arc::clone(&service.name), copy(own)))
+                Some((Arc::clone(&service.name), own.clone()))
             }));
-            let more = shard.has_rest.then(|| copy(&shard.rest));
+            let more = shard.has_rest.then(|| shard.rest.clone());
             drop(shard);
             match (&mut rest, more) {
-                (Some(rest), Some(more)) => add(rest, &more),
+                (Some((counts, spreads)), Some((more_counts, more_spreads))) => {
+                    counts.add(&more_counts);
+                    spreads.add(&more_spreads);
+                }
                 (rest, more) => *rest = rest.take().or(more),
             }
-            for (name, counts) in copies.drain(..) {
-                visit(Some(&name), &counts);
+            for (name, own) in copies.drain(..) {
+                visit(Some(&name), &own.0, &own.1);
             }
         }
-        if let Some(rest) = &rest {
-            visit(None, rest);
+        if let Some((counts, spreads)) = &rest {
+            visit(None, counts, spreads);
         }
     }
 

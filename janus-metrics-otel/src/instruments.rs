@@ -66,24 +66,6 @@ instruments! {
         "How long services waited before they were run again.";
 }
 
-/// How many series a service has in the instrument of this full name.
-#[cfg(feature = "prometheus")]
-pub(crate) fn series_of_one_service(full_name: &str) -> usize {
-    use janus_lifecycle::{FailureKind, ServicePhase, TerminationReason};
-    let values = |label: &&str| match *label {
-        "reason" => TerminationReason::LABELS.len(),
-        "kind" => FailureKind::ALL.len(),
-        "phase" => ServicePhase::ALL.len(),
-        _ => 1,
-    };
-    INSTRUMENTS
-        .iter()
-        .find(|instrument| full_name.ends_with(instrument.name))
-        .map_or(1, |instrument| {
-            instrument.labels.iter().map(values).product()
-        })
-}
-
 /// From milliseconds to a week: a crash loop and a steady service both fall inside.
 pub(crate) const UPTIME_BUCKETS: &[f64] = &[
     0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0,

@@ -50,18 +50,38 @@ assert!(exporter.render()?.contains("janus_supervisor_restarts_total{service=\"f
 //! # Histograms
 //!
 //! OpenTelemetry has no way to announce a histogram's series before its first value, nor to take it back. With
-//! `PrometheusExporter` both hold for histograms, too, because it counts them itself; through any other exporter they appear with
-//! their first value and stay.
+//! `PrometheusExporter` both hold for histograms, too, because its observers' numbers do not go through OpenTelemetry; through any
+//! other exporter they appear with their first value and stay.
+//!
+//! # What it costs
+//!
+//! Measured side by side in one run (`cargo bench -p janus-tests --bench metrics`: a thousand services that fail without a delay, one
+//! thread, two shared cores), restarts a second against those without an observer:
+//!
+//! | observer | ratio | for each restart |
+//! |---|---|---|
+//! | none | 1 | |
+//! | `PrometheusExporter`'s | 0.76 | 141 ns |
+//! | `OtelObserver` on an SDK provider | 0.62 | 281 ns |
+//! | a `prometheus-client` backend in 91 lines (the example `second_backend`) | 0.19 | 1,916 ns |
+//!
+//! One scrape (`PrometheusExporter::render`), in the same run:
+//!
+//! | services | with the `service` label | memory while it renders | without the label |
+//! |---|---|---|---|
+//! | 1,000 | 19 ms, 3.5 MB of text | 7 MB | less than a millisecond |
+//! | 10,000 | 211 ms, 36 MB | 130 MB | the same |
+//! | 100,000 | 2.3 s, 361 MB | 1.2 GB | the same |
 //!
 //! # Huge fleets
 //!
 //! [`OtelObserverBuilder::without_service_label`] leaves out the `service` label: totals over the fleet, and the number of
 //! services in each phase, at a cost that does not grow with the fleet.
 //!
-//! `PrometheusExporter` has series for as many services as it is told to expect (2,000 by default). Those that register beyond
-//! that share one series in each metric, which is labelled `otel_metric_overflow` and loses nothing; a service that has series of
-//! its own keeps them. With a provider of your own, the SDK folds series beyond its limit (2,000 in each metric, not services)
-//! in a way of its own, which loses counts: raise the limit by a view.
+//! `PrometheusExporter` has series for as many services as it is told to expect (2,000 by default: 100,000 samples a scrape). Those
+//! that register beyond that share one series in each metric, which is labelled `otel_metric_overflow` and loses nothing; a
+//! service that has series of its own keeps them. With a provider of your own, the SDK folds series beyond its limit (2,000 in
+//! each metric, not services) in a way of its own, which loses counts: raise the limit by a view.
 //!
 //! # Features
 //!

@@ -2,8 +2,8 @@
 
 use crate::fleet::{Bounds, Counts, Fleet, Room};
 use crate::instruments::{
-    ACTIVE, BACKOFF_DELAY, BREAKER_TRIPS, DELAY_BUCKETS, FAILURES, Instrument, PHASE, RESTARTS,
-    SPAWNED, TERMINATED, UPTIME, UPTIME_BUCKETS,
+    ACTIVE, BACKOFF_DELAY, BREAKER_TRIPS, DELAY_BUCKETS, FAILURES, Instrument, InstrumentKind,
+    PHASE, RESTARTS, SPAWNED, TERMINATED, UPTIME, UPTIME_BUCKETS,
 };
 use crate::settings::{self, SettingsError};
 use janus_lifecycle::{
@@ -117,17 +117,25 @@ impl OtelObserverBuilder {
         ];
         // OpenTelemetry's own limit is its user's to set.
         let room = Arc::new(Room::new(usize::MAX));
-        self.observer(meter, room, Bounds::default(), Some(histograms))
+        let state = self.state(room, Bounds::default());
+        state.observe_all(meter);
+        OtelObserver {
+            state,
+            histograms: Some(histograms),
+        }
     }
 
-    /// The same for checked settings, with histograms that are counted here, and series for as many services as there is room for.
+    /// The same for checked settings, with everything counted here, and series for as many services as there is room for.
     #[cfg(feature = "prometheus")]
-    pub(crate) fn build_with_room(mut self, meter: &Meter, room: Arc<Room>) -> OtelObserver {
+    pub(crate) fn build_with_room(mut self, room: Arc<Room>) -> OtelObserver {
         let bounds = Bounds {
             uptime: std::mem::take(&mut self.uptime_buckets),
             delay: std::mem::take(&mut self.delay_buckets),
         };
-        self.observer(meter, room, bounds, None)
+        OtelObserver {
+            state: self.state(room, bounds),
+            histograms: None,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
@@ -137,26 +145,18 @@ impl OtelObserverBuilder {
         settings::check_buckets(&self.delay_buckets)
     }
 
-    fn observer(
-        self,
-        meter: &Meter,
-        room: Arc<Room>,
-        bounds: Bounds,
-        histograms: Option<[Histogram<f64>; 2]>,
-    ) -> OtelObserver {
+    fn state(self, room: Arc<Room>, bounds: Bounds) -> Arc<State> {
         let fleet = if self.service_label {
             Fleet::new(room, false, bounds)
         } else {
             Fleet::new(Arc::new(Room::new(0)), true, bounds)
         };
-        let state = Arc::new(State {
+        Arc::new(State {
             fleet,
             service_label: self.service_label,
             attributes: self.attributes,
             prefix: self.prefix,
-        });
-        state.observe_all(meter);
-        OtelObserver { state, histograms }
+        })
     }
 }
 
@@ -212,43 +212,56 @@ fn service_label(name: &Arc<str>) -> KeyValue {
 /// On the series of all services for which there was no room. OpenTelemetry marks its own so.
 pub(crate) const OVERFLOW: &str = "otel.metric.overflow";
 
-/// Reports the numbers of one service, or of all, to one instrument: value, and the label it comes with.
-type Report = fn(&Counts, &mut dyn FnMut(u64, Option<KeyValue>));
+/// Tells the numbers of one service, or of many, for one metric: each value, and the label that tells it from the others.
+type Numbers = fn(&Counts, &mut dyn FnMut(u64, Option<(&'static str, &'static str)>));
+
+/// Every metric that is a number for each service.
+pub(crate) const NUMBERS: &[(Instrument, Numbers)] = &[
+    (SPAWNED, |counts, tell| tell(counts.spawned, None)),
+    (RESTARTS, |counts, tell| tell(counts.restarts, None)),
+    (BREAKER_TRIPS, |counts, tell| {
+        tell(counts.breaker_trips, None);
+    }),
+    (TERMINATED, |counts, tell| {
+        for (reason, n) in TerminationReason::LABELS.iter().zip(counts.terminated) {
+            tell(n, Some(("reason", reason)));
+        }
+    }),
+    (FAILURES, |counts, tell| {
+        for (kind, n) in FailureKind::ALL.iter().zip(counts.failures) {
+            tell(n, Some(("kind", kind.as_str())));
+        }
+    }),
+    (PHASE, |counts, tell| {
+        for (phase, n) in ServicePhase::ALL.iter().zip(counts.phases) {
+            tell(n, Some(("phase", phase.as_str())));
+        }
+    }),
+];
 
 impl State {
     /// Makes the instruments that are asked for their values when somebody collects.
     fn observe_all(self: &Arc<Self>, meter: &Meter) {
-        self.counter(meter, SPAWNED, |counts, report| {
-            report(counts.spawned, None);
-        });
-        self.counter(meter, RESTARTS, |counts, report| {
-            report(counts.restarts, None);
-        });
-        self.counter(meter, BREAKER_TRIPS, |counts, report| {
-            report(counts.breaker_trips, None);
-        });
-        self.counter(meter, TERMINATED, |counts, report| {
-            for (reason, n) in TerminationReason::LABELS.iter().zip(counts.terminated) {
-                report(n, Some(KeyValue::new("reason", *reason)));
+        for &(instrument, numbers) in NUMBERS {
+            let state = Arc::downgrade(self);
+            let collect = move |of: &dyn AsyncInstrument<u64>| Self::collect(&state, numbers, of);
+            let name = full_name(&self.prefix, instrument);
+            if instrument.kind == InstrumentKind::Gauge {
+                meter
+                    .u64_observable_gauge(name)
+                    .with_description(instrument.description)
+                    .with_unit(instrument.unit)
+                    .with_callback(collect)
+                    .build();
+            } else {
+                meter
+                    .u64_observable_counter(name)
+                    .with_description(instrument.description)
+                    .with_unit(instrument.unit)
+                    .with_callback(collect)
+                    .build();
             }
-        });
-        self.counter(meter, FAILURES, |counts, report| {
-            for (kind, n) in FailureKind::ALL.iter().zip(counts.failures) {
-                report(n, Some(KeyValue::new("kind", kind.as_str())));
-            }
-        });
-        let phases: Report = |counts, report| {
-            for (phase, n) in ServicePhase::ALL.iter().zip(counts.phases) {
-                report(n, Some(KeyValue::new("phase", phase.as_str())));
-            }
-        };
-        let state = Arc::downgrade(self);
-        meter
-            .u64_observable_gauge(full_name(&self.prefix, PHASE))
-            .with_description(PHASE.description)
-            .with_unit(PHASE.unit)
-            .with_callback(move |instrument| Self::collect(&state, phases, instrument))
-            .build();
+        }
         let state = Arc::downgrade(self);
         meter
             .u64_observable_gauge(full_name(&self.prefix, ACTIVE))
@@ -262,24 +275,14 @@ impl State {
             .build();
     }
 
-    fn counter(self: &Arc<Self>, meter: &Meter, instrument: Instrument, numbers: Report) {
-        let state = Arc::downgrade(self);
-        meter
-            .u64_observable_counter(full_name(&self.prefix, instrument))
-            .with_description(instrument.description)
-            .with_unit(instrument.unit)
-            .with_callback(move |instrument| Self::collect(&state, numbers, instrument))
-            .build();
-    }
-
     /// Reports every series of one instrument. The state is gone when its observer is.
-    fn collect(state: &Weak<Self>, numbers: Report, instrument: &dyn AsyncInstrument<u64>) {
+    fn collect(state: &Weak<Self>, numbers: Numbers, instrument: &dyn AsyncInstrument<u64>) {
         let Some(state) = state.upgrade() else {
             return;
         };
         let mut attributes = state.attributes.clone();
         let common = attributes.len();
-        state.fleet.counts(|service, counts| {
+        state.fleet.visit(|service, counts, _| {
             attributes.truncate(common);
             match service {
                 Some(service) => attributes.push(service_label(service)),
@@ -289,7 +292,7 @@ impl State {
             let of_service = attributes.len();
             numbers(counts, &mut |value, label| {
                 attributes.truncate(of_service);
-                attributes.extend(label);
+                attributes.extend(label.map(|(key, value)| KeyValue::new(key, value)));
                 instrument.observe(value, &attributes);
             });
         });

@@ -1,14 +1,16 @@
 //! The Prometheus path: registry, reader, provider and text exposition in one.
 
 use crate::fleet::{Room, Spread};
-use crate::instruments::{BACKOFF_DELAY, PHASE, UPTIME};
-use crate::observer::{OVERFLOW, OtelObserver, OtelObserverBuilder, State};
+use crate::instruments::{ACTIVE, BACKOFF_DELAY, Instrument, InstrumentKind, UPTIME};
+use crate::observer::{NUMBERS, OVERFLOW, OtelObserver, OtelObserverBuilder, State};
 use crate::settings::{SettingsError, prometheus_name};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
-use prometheus::proto::{Bucket, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 use prometheus::{Registry, TextEncoder};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -23,7 +25,8 @@ pub struct PrometheusExporter {
     provider: SdkMeterProvider,
     /// For how many services there are series of their own.
     room: Arc<Room>,
-    /// The observers made here, whose histograms are not OpenTelemetry's.
+    /// The observers made here. Their metrics do not go through OpenTelemetry: it would take a copy of every series into maps of
+    /// its own at every scrape, and could neither announce a histogram nor forget it.
     observers: Mutex<Vec<Weak<State>>>,
 }
 
@@ -53,9 +56,7 @@ impl PrometheusExporterBuilder {
 
     /// Sets for how many services there is room, over all observers. A service that registers beyond that has no series of its
     /// own, for as long as it is registered: those without one share a series that is labelled `otel_metric_overflow`. Default:
-    /// 2,000; at most a million.
-    ///
-    /// OpenTelemetry reserves room at once: about 100 bytes for each service and series.
+    /// 2,000, which is a hundred thousand samples a scrape.
     #[must_use]
     pub const fn with_max_services(mut self, services: usize) -> Self {
         self.max_services = services;
@@ -73,40 +74,19 @@ impl PrometheusExporterBuilder {
             .scope_info_enabled(false)
             .build()
             .map_err(|error| PrometheusError::Setup(error.to_string()))?;
-        // Who has series is decided by `Room`: OpenTelemetry's own limit must never be met. A gauge lets go of an old series
-        // only after the next collection, so there are two fleets of them at most.
-        let services = self.max_services.min(MAX_SERVICES);
-        let room = move |instrument: &Instrument| {
-            let series = crate::instruments::series_of_one_service(instrument.name());
-            let fleets = if instrument.name().ends_with(PHASE.name) {
-                2
-            } else {
-                1
-            };
-            let limit = (services + MAX_OBSERVERS) * series * fleets;
-            let stream = Stream::builder().with_cardinality_limit(limit);
-            stream.build().ok()
-        };
         let resource = Resource::builder_empty().with_attributes(self.resource);
         let provider = SdkMeterProvider::builder()
             .with_reader(reader)
             .with_resource(resource.build())
-            .with_view(room)
             .build();
         Ok(PrometheusExporter {
             registry,
             provider,
-            room: Arc::new(Room::new(services)),
+            room: Arc::new(Room::new(self.max_services)),
             observers: Mutex::default(),
         })
     }
 }
-
-/// Observers of one exporter, at most, if all of them have more services than there is room for.
-const MAX_OBSERVERS: usize = 64;
-
-/// More would only reserve memory: no Prometheus takes a hundred million series from one target.
-const MAX_SERVICES: usize = 1_000_000;
 
 impl PrometheusExporter {
     /// The content type of what [`render`](Self::render) answers.
@@ -142,7 +122,7 @@ impl PrometheusExporter {
     #[must_use]
     pub fn observer(&self) -> Arc<OtelObserver> {
         let defaults = OtelObserver::builder();
-        self.known(defaults.build_with_room(&self.meter(), Arc::clone(&self.room)))
+        self.known(defaults.build_with_room(Arc::clone(&self.room)))
     }
 
     /// An observer for one supervisor.
@@ -154,7 +134,7 @@ impl PrometheusExporter {
         settings: OtelObserverBuilder,
     ) -> Result<Arc<OtelObserver>, SettingsError> {
         settings.check()?;
-        Ok(self.known(settings.build_with_room(&self.meter(), Arc::clone(&self.room))))
+        Ok(self.known(settings.build_with_room(Arc::clone(&self.room))))
     }
 
     fn known(&self, observer: OtelObserver) -> Arc<OtelObserver> {
@@ -168,24 +148,37 @@ impl PrometheusExporter {
     /// Everything as Prometheus text, format version 0.0.4.
     ///
     /// # Errors
+    /// [`PrometheusError::NameTaken`] if a metric of your own has the name of one of the supervisor's.
     /// [`PrometheusError::Encode`] if the encoder refuses a metric.
     pub fn render(&self) -> Result<String, PrometheusError> {
         let mut families = self.registry.gather();
-        let observers: Vec<Arc<State>> = {
-            let mut observers = self
-                .observers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            observers.retain(|state| state.strong_count() > 0);
-            observers.iter().filter_map(Weak::upgrade).collect()
-        };
-        for state in &observers {
-            add_histograms(&mut families, state);
+        let others = families.len();
+        for state in self.states() {
+            for mut family in families_of(&state) {
+                let name = family.name();
+                match families.iter_mut().position(|known| known.name() == name) {
+                    None => families.push(family),
+                    Some(i) if i < others => {
+                        return Err(PrometheusError::NameTaken(name.to_owned()));
+                    }
+                    Some(i) => families[i].mut_metric().append(family.mut_metric()),
+                }
+            }
         }
         let encoder = TextEncoder::new();
         encoder
             .encode_to_string(&families)
             .map_err(|error| PrometheusError::Encode(error.to_string()))
+    }
+
+    /// What the observers that are still there have counted.
+    fn states(&self) -> Vec<Arc<State>> {
+        let mut observers = self
+            .observers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        observers.retain(|state| state.strong_count() > 0);
+        observers.iter().filter_map(Weak::upgrade).collect()
     }
 }
 
@@ -202,56 +195,108 @@ pub enum PrometheusError {
     /// OpenTelemetry's exporter could not be set up.
     #[error("cannot set up the Prometheus exporter: {0}")]
     Setup(String),
+    /// A metric of the registry or of the meter has a name that an observer's metric has.
+    #[error(
+        "two metrics are named {0}: give the observer another prefix, or the other metric another name"
+    )]
+    NameTaken(String),
     /// The metrics could not be written as text.
     #[error("cannot write the metrics as Prometheus text: {0}")]
     Encode(String),
 }
 
-/// Adds the histograms of one observer, which have exactly the series that its counters have.
-fn add_histograms(families: &mut Vec<MetricFamily>, state: &State) {
+/// All metrics of one observer, in the order of the table.
+fn families_of(state: &State) -> Vec<MetricFamily> {
     let bounds = state.fleet.bounds();
+    let mut numbers: Vec<Vec<Metric>> = vec![Vec::new(); NUMBERS.len()];
     let (mut uptimes, mut delays) = (Vec::new(), Vec::new());
-    state.fleet.spreads(|service, spreads| {
+    state.fleet.visit(|service, counts, spreads| {
         let labels = labels(state, service);
+        for ((instrument, numbers), metrics) in NUMBERS.iter().zip(&mut numbers) {
+            numbers(counts, &mut |value, other| {
+                let mut labels = labels.clone();
+                labels.extend(other.map(|(name, value)| label(name, value)));
+                sort(&mut labels);
+                metrics.push(number(instrument.kind, value, labels));
+            });
+        }
         uptimes.push(histogram(labels.clone(), &bounds.uptime, &spreads.uptime));
         delays.push(histogram(labels, &bounds.delay, &spreads.delay));
     });
-    for (instrument, mut metrics) in [(UPTIME, uptimes), (BACKOFF_DELAY, delays)] {
-        if metrics.is_empty() {
-            continue; // the encoder refuses a family without metrics
-        }
-        let name = prometheus_name(&state.prefix) + "_" + instrument.prometheus_name;
-        if let Some(family) = families.iter_mut().find(|family| family.name() == name) {
-            family.mut_metric().append(&mut metrics);
-            continue;
-        }
-        let mut family = MetricFamily::default();
-        family.set_name(name);
-        family.set_help(instrument.description.to_owned());
-        family.set_field_type(MetricType::HISTOGRAM);
-        family.set_metric(metrics);
-        families.push(family);
-    }
+    let active = number(ACTIVE.kind, state.fleet.active(), common_labels(state));
+    let numbers = NUMBERS.iter().map(|(of, _)| *of).zip(numbers);
+    let others = [
+        (ACTIVE, vec![active]),
+        (UPTIME, uptimes),
+        (BACKOFF_DELAY, delays),
+    ];
+    numbers
+        .chain(others)
+        .filter(|(_, metrics)| !metrics.is_empty()) // the encoder refuses a family without metrics
+        .map(|(instrument, metrics)| family(&state.prefix, instrument, metrics))
+        .collect()
 }
 
+fn family(prefix: &str, instrument: Instrument, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(prometheus_name(prefix) + "_" + instrument.prometheus_name);
+    family.set_help(instrument.description.to_owned());
+    family.set_field_type(match instrument.kind {
+        InstrumentKind::Counter => MetricType::COUNTER,
+        InstrumentKind::Gauge => MetricType::GAUGE,
+        InstrumentKind::Histogram => MetricType::HISTOGRAM,
+    });
+    family.set_metric(metrics);
+    family
+}
+
+fn label(name: &str, value: &str) -> LabelPair {
+    let mut label = LabelPair::default();
+    label.set_name(name.to_owned());
+    label.set_value(value.to_owned());
+    label
+}
+
+fn sort(labels: &mut [LabelPair]) {
+    labels.sort_by(|a, b| a.name().cmp(b.name()));
+}
+
+/// Those that the builder was given.
+fn common_labels(state: &State) -> Vec<LabelPair> {
+    let attributes = state.attributes.iter();
+    let label = |own: &KeyValue| label(&prometheus_name(own.key.as_str()), &own.value.as_str());
+    attributes.map(label).collect()
+}
+
+/// The labels of every series of one service, or of those without one of their own, sorted as OpenTelemetry has them.
 fn labels(state: &State, service: Option<&Arc<str>>) -> Vec<LabelPair> {
-    let label = |name: &str, value: &str| {
-        let mut label = LabelPair::default();
-        label.set_name(prometheus_name(name));
-        label.set_value(value.to_owned());
-        label
-    };
-    let mut labels: Vec<LabelPair> = state
-        .attributes
-        .iter()
-        .map(|attribute| label(attribute.key.as_str(), &attribute.value.as_str()))
-        .collect();
+    let mut labels = common_labels(state);
     match service {
         Some(service) => labels.push(label("service", service)),
-        None if state.service_label => labels.push(label(OVERFLOW, "true")),
+        None if state.service_label => labels.push(label(&prometheus_name(OVERFLOW), "true")),
         None => {}
     }
+    sort(&mut labels);
     labels
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "Prometheus knows no other numbers"
+)]
+fn number(kind: InstrumentKind, value: u64, labels: Vec<LabelPair>) -> Metric {
+    let mut metric = Metric::default();
+    metric.set_label(labels);
+    if kind == InstrumentKind::Gauge {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value as f64);
+        metric.set_gauge(gauge);
+    } else {
+        let mut counter = Counter::default();
+        counter.set_value(value as f64);
+        metric.set_counter(counter);
+    }
+    metric
 }
 
 fn histogram(labels: Vec<LabelPair>, bounds: &[f64], spread: &Spread) -> Metric {

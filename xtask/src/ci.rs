@@ -51,7 +51,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "examples",
-        about: "every example builds, every numbered one runs",
+        about: "every example builds and runs, but for those that one watches",
         run: examples::run,
     },
     Step {

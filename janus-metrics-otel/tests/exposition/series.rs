@@ -107,6 +107,35 @@ fn series_are_the_same_from_the_registration_to_the_removal() {
 }
 
 #[test]
+fn a_trip_is_counted_and_what_has_terminated_is_no_longer_active() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let observer = exporter.observer();
+    let [mut tripped, mut done, mut up] =
+        [(0, "tripped"), (1, "done"), (2, "up")].map(|(id, name)| {
+            let mut service = Told::new(&[&*observer], id, name);
+            service.registered().running();
+            service
+        });
+    let active = || scrape(&exporter).sum("janus_supervisor_active_services", &[]);
+    assert_eq!(active(), Some(3.0));
+    tripped.failed(FailureKind::Panic, ms(1)).tripped(1);
+    assert_eq!(active(), Some(2.0));
+    done.ended(RunOutcome::Completed, secs(1))
+        .terminated(TerminationReason::Completed);
+    assert_eq!(active(), Some(1.0));
+    let trips = |service| {
+        let name = "janus_supervisor_circuit_breaker_trips_total";
+        scrape(&exporter).sum(name, &[("service", service)])
+    };
+    assert_eq!(trips("tripped"), Some(1.0));
+    assert_eq!(trips("done"), Some(0.0));
+    tripped.tell(EventKind::Removed);
+    assert_eq!(active(), Some(1.0), "it was counted out when it terminated");
+    up.stopped(secs(1));
+    assert_eq!(active(), Some(0.0));
+}
+
+#[test]
 fn series_go_away_when_the_service_is_removed() {
     let exporter = PrometheusExporter::new().unwrap();
     let observer = exporter.observer();

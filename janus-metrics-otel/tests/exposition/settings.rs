@@ -7,6 +7,7 @@ use janus_lifecycle::{EventKind, FailureKind};
 use janus_metrics_otel::{INSTRUMENTS, OtelObserver, OtelObserverBuilder, PrometheusExporter};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider as _;
+use std::collections::BTreeMap;
 
 /// The names of the families, for a service that has failed once.
 fn families(settings: OtelObserverBuilder) -> Exposition {
@@ -196,6 +197,49 @@ fn meter_of_another_provider_works_without_the_exporter() {
 }
 
 /// Otherwise OpenTelemetry drops the metrics without a word, or Prometheus refuses the whole scrape.
+/// The whole way through OpenTelemetry shows what the exporter's own way shows, but for the histograms without a value, which
+/// OpenTelemetry does not know.
+#[test]
+fn observer_on_a_meter_shows_the_same_numbers() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let own = exporter.observer();
+    let settings = OtelObserver::builder().with_prefix("through_otel");
+    let through_otel = settings.build(&exporter.meter()).unwrap();
+    one_of_everything(&[&*own, &through_otel]);
+
+    let shown = scrape(&exporter);
+    let samples = |prefix: &'static str| {
+        let samples = shown.families.values().flat_map(|family| &family.samples);
+        samples.filter_map(move |sample| {
+            let name = sample.name.strip_prefix(prefix)?.to_owned();
+            Some(((name, sample.labels.clone()), sample.value))
+        })
+    };
+    let ours: BTreeMap<_, _> = samples("janus_supervisor_").collect();
+    let theirs: BTreeMap<_, _> = samples("through_otel_").collect();
+    assert!(theirs.len() > 150, "{}", theirs.len());
+    for (series, value) in &theirs {
+        assert_eq!(ours.get(series), Some(value), "{series:?}");
+    }
+    for ((name, labels), value) in ours {
+        if !theirs.contains_key(&(name.clone(), labels.clone())) {
+            assert!(name.contains("_seconds") && value == 0.0, "{name}");
+        }
+    }
+}
+
+#[test]
+fn metric_of_ones_own_with_the_name_of_ours_is_refused() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let observer = exporter.observer();
+    let meter = exporter.meter();
+    let own = meter.u64_counter("janus_supervisor_restarts").build();
+    own.add(1, &[]);
+    Told::new(&[&*observer], 0, "feed").registered();
+    let error = exporter.render().unwrap_err().to_string();
+    assert!(error.contains("janus_supervisor_restarts_total"), "{error}");
+}
+
 #[test]
 fn settings_that_no_metric_can_have_are_refused_by_name() {
     let refused = |settings: OtelObserverBuilder, by_name: &str| {
