@@ -6,7 +6,7 @@
 //!    are also taken before the task begins (`Registered`) and after it is over (`Removed`).
 //! 2. Nothing but pure code runs while the lock is held: no observer, no user's `Drop` or `Display`, no await.
 
-use crate::machine::ServiceMachine;
+use crate::machine::{Permit, ServiceMachine};
 use crate::{CancellationToken, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot, clock};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -18,6 +18,9 @@ pub(crate) struct ServiceCell {
     /// The place in the order of spawning.
     pub(crate) id: u64,
     pub(crate) policy: RestartPolicy,
+    pub(crate) kind: CellKind,
+    /// Its end may end its parent.
+    pub(crate) significant: bool,
     inner: Mutex<Inner>,
     stop_requested: AtomicBool,
     /// What the present run has left outside its future: threads of the blocking pool.
@@ -26,6 +29,13 @@ pub(crate) struct ServiceCell {
     end: AtomicU8,
     /// `holds` went back to zero, or the task is over.
     changed: Notify,
+}
+
+/// What is behind a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CellKind {
+    Service,
+    Group,
 }
 
 /// The task is over, and with it the service's value.
@@ -37,6 +47,8 @@ struct Inner {
     machine: ServiceMachine,
     /// The token that the present run was given, or the next will be.
     token: CancellationToken,
+    /// What its group wants, if it is in one.
+    permit: Option<Permit>,
 }
 
 impl ServiceCell {
@@ -45,18 +57,34 @@ impl ServiceCell {
         id: u64,
         policy: RestartPolicy,
         machine: ServiceMachine,
-        token: CancellationToken,
     ) -> Self {
+        let inner = Inner {
+            machine,
+            token: CancellationToken::new(),
+            permit: None,
+        };
         Self {
             name,
             id,
             policy,
-            inner: Mutex::new(Inner { machine, token }),
+            kind: CellKind::Service,
+            significant: false,
+            inner: Mutex::new(inner),
             stop_requested: AtomicBool::new(false),
             holds: AtomicUsize::new(0),
             end: AtomicU8::new(0),
             changed: Notify::new(),
         }
+    }
+
+    pub(crate) fn with_kind(mut self, kind: CellKind, significant: bool) -> Self {
+        (self.kind, self.significant) = (kind, significant);
+        self
+    }
+
+    /// Whether it is in a group.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.name.contains('/')
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -88,6 +116,21 @@ impl ServiceCell {
     pub(crate) fn replace_token(&self, token: CancellationToken) {
         let old = std::mem::replace(&mut self.lock().token, token);
         drop(old);
+    }
+
+    /// What its group wants.
+    pub(crate) fn permit(&self) -> Option<Permit> {
+        self.lock().permit
+    }
+
+    /// Tells a gated service what is wanted of it. Its token wakes its task, and ends the run if there is one.
+    pub(crate) fn set_permit(&self, permit: Permit) {
+        let token = {
+            let mut inner = self.lock();
+            inner.permit = Some(permit);
+            inner.token.clone()
+        };
+        token.cancel();
     }
 
     /// Asks the service to stop. Repeating it is harmless.

@@ -1,6 +1,6 @@
 //! The settings of a supervisor and of one service.
 
-use crate::{BackoffConfig, Observer, RestartPolicy};
+use crate::{AutoShutdown, BackoffConfig, Intensity, Observer, RestartPolicy};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,11 @@ pub struct SupervisorConfig {
     /// Where jitter starts from: the same seed and the same order of spawning give the same delays. Default: none, which
     /// takes a random one.
     pub seed: Option<u64>,
+    /// How many restarts of all its services together the supervisor tolerates, before it gives up and shuts down with an
+    /// error. A restart then takes a lock that all services share. Default: none, any number.
+    pub intensity: Option<Intensity>,
+    /// When the supervisor shuts down by itself because its work is done. Default: never.
+    pub auto_shutdown: AutoShutdown,
     /// Who is told of every event.
     pub observers: Vec<Arc<dyn Observer>>,
 }
@@ -45,6 +50,8 @@ impl Default for SupervisorConfig {
             abort_timeout: Duration::from_secs(1),
             install_signal_handler: true,
             seed: None,
+            intensity: None,
+            auto_shutdown: AutoShutdown::default(),
             observers: Vec::new(),
         }
     }
@@ -86,6 +93,21 @@ impl SupervisorConfig {
         self
     }
 
+    /// Sets how many restarts of all its services together the supervisor tolerates. What happens inside a group is the group's
+    /// affair; the restarts of a group count.
+    #[must_use]
+    pub fn with_intensity(mut self, intensity: Intensity) -> Self {
+        self.intensity = Some(intensity);
+        self
+    }
+
+    /// Sets when the supervisor shuts down by itself because its work is done.
+    #[must_use]
+    pub fn with_auto_shutdown(mut self, rule: AutoShutdown) -> Self {
+        self.auto_shutdown = rule;
+        self
+    }
+
     /// Adds somebody who is told of every event.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
@@ -102,6 +124,8 @@ impl fmt::Debug for SupervisorConfig {
             .field("abort_timeout", &self.abort_timeout)
             .field("install_signal_handler", &self.install_signal_handler)
             .field("seed", &self.seed)
+            .field("intensity", &self.intensity)
+            .field("auto_shutdown", &self.auto_shutdown)
             .field("observers", &self.observers.len())
             .finish()
     }
@@ -121,6 +145,8 @@ pub struct SpawnOptions {
     pub(crate) backoff: Option<Arc<BackoffConfig>>,
     pub(crate) restart_policy: Option<RestartPolicy>,
     pub(crate) shutdown_grace: Option<Duration>,
+    pub(crate) significant: bool,
+    pub(crate) after: Vec<Arc<str>>,
 }
 
 impl SpawnOptions {
@@ -145,6 +171,23 @@ impl SpawnOptions {
     #[must_use]
     pub fn with_shutdown_grace(mut self, grace: Duration) -> Self {
         self.shutdown_grace = Some(grace);
+        self
+    }
+
+    /// Its end may end its group, or the supervisor: see [`AutoShutdown`].
+    #[must_use]
+    pub fn significant(mut self) -> Self {
+        self.significant = true;
+        self
+    }
+
+    /// Among the supervisor's own services: it first starts when all of these have been up or have ended, and in a shutdown they
+    /// are asked to stop when it is gone. As with systemd's `After=`, that is all: their restarts and ends do not concern it.
+    ///
+    /// They must be registered already. A group may be named, too, but nothing inside one.
+    #[must_use]
+    pub fn after<N: Into<Arc<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.after.extend(names.into_iter().map(Into::into));
         self
     }
 }

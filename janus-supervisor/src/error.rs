@@ -1,6 +1,10 @@
 //! What can go wrong: in a service, in spawning one, in the supervisor.
 
-use crate::{ConfigError, Exit, Failure, FailureKind, ServicePhase};
+use crate::cell::ServiceCell;
+use crate::{
+    ConfigError, Exit, Failure, FailureKind, Intensity, ServicePhase, ShutdownReport,
+    TerminationReason,
+};
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
@@ -149,6 +153,30 @@ pub enum SpawnError {
         /// What is wrong.
         source: ConfigError,
     },
+    /// The options, or the rules of a group, contradict each other.
+    #[error("invalid options of {name:?}: {rule}")]
+    InvalidOptions {
+        /// The name of the service or group.
+        name: String,
+        /// The rule they break.
+        rule: &'static str,
+    },
+    /// It is to start after a service that is not registered.
+    #[error("cannot spawn {name:?} after {dependency:?}: there is no service of that name")]
+    UnknownDependency {
+        /// The name of the service.
+        name: String,
+        /// The name that nobody has.
+        dependency: String,
+    },
+    /// It would have to start after itself.
+    #[error("cannot spawn {name:?}: it would have to start after itself, by way of {}", .path.join(" after "))]
+    DependencyCycle {
+        /// The name of the service.
+        name: String,
+        /// The names on the way round, the service's own at the end.
+        path: Vec<String>,
+    },
     /// The supervisor is shutting down, or has.
     #[error("cannot spawn service {name:?}: the supervisor is shutting down")]
     ShuttingDown {
@@ -175,6 +203,16 @@ pub enum SpawnError {
         /// What the panic said.
         source: PanicError,
     },
+}
+
+impl SpawnError {
+    /// The same, about the service at this path.
+    pub(crate) fn at(mut self, path: &str) -> Self {
+        if let Self::InvalidName { name, .. } | Self::InvalidOptions { name, .. } = &mut self {
+            path.clone_into(name);
+        }
+        self
+    }
 }
 
 /// Why a service could not be removed. Nothing has changed.
@@ -209,4 +247,94 @@ pub enum SupervisorError {
         /// What the system or the runtime said.
         source: io::Error,
     },
+    /// The supervisor's [`Intensity`](crate::Intensity) was exceeded, and it has shut down.
+    #[error("the supervisor gave up: {source}")]
+    GaveUp {
+        /// Which service it was, and what had happened to it.
+        source: GroupError,
+        /// How the shutdown went.
+        report: ShutdownReport,
+    },
+}
+
+/// Why a group failed as a whole. Its causes are the last failure of the child and what caused that.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// A child was to be restarted once more than is tolerated.
+    IntensityExceeded {
+        /// The child: its path.
+        child: String,
+        /// What is tolerated.
+        intensity: Intensity,
+        /// How often the child had been started by then.
+        starts: u32,
+        /// The child's last failure, if it has failed.
+        last_failure: Option<Failure>,
+    },
+    /// A child has given up for good, and the group cannot do without.
+    ChildLost {
+        /// The child: its path.
+        child: String,
+        /// Why it ended.
+        reason: TerminationReason,
+        /// The child's last failure, if it has failed.
+        last_failure: Option<Failure>,
+    },
+}
+
+impl GroupError {
+    pub(crate) fn intensity_exceeded(child: &ServiceCell, intensity: Intensity) -> Self {
+        let (starts, last_failure) = child.read(|lifecycle| {
+            let failure = lifecycle.last_failure().cloned();
+            (lifecycle.start_count(), failure)
+        });
+        Self::IntensityExceeded {
+            child: child.name.to_string(),
+            intensity,
+            starts,
+            last_failure,
+        }
+    }
+
+    pub(crate) fn child_lost(child: &ServiceCell) -> Self {
+        let (reason, last_failure) = child.read(|lifecycle| {
+            let reason = lifecycle.termination_reason().cloned();
+            (reason, lifecycle.last_failure().cloned())
+        });
+        Self::ChildLost {
+            child: child.name.to_string(),
+            reason: reason.unwrap_or(TerminationReason::Aborted),
+            last_failure,
+        }
+    }
+}
+
+impl fmt::Display for GroupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IntensityExceeded {
+                child,
+                intensity,
+                starts,
+                ..
+            } => write!(
+                f,
+                "more than {intensity}: {child} was to run again after {starts} starts"
+            ),
+            Self::ChildLost { child, reason, .. } => match reason {
+                // The failure itself follows, as the cause.
+                TerminationReason::Unrecoverable(_) => write!(f, "{child} has failed for good"),
+                reason => write!(f, "{child} has failed for good: {reason}"),
+            },
+        }
+    }
+}
+
+impl Error for GroupError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let (Self::IntensityExceeded { last_failure, .. } | Self::ChildLost { last_failure, .. }) =
+            self;
+        Some(last_failure.as_ref()?.error())
+    }
 }

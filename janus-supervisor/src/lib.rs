@@ -73,20 +73,24 @@ mod clock;
 mod config;
 mod driver;
 mod error;
+mod group;
 mod handle;
 mod log;
 pub mod machine;
 mod metrics;
 mod registry;
 mod report;
+mod root;
 #[cfg(feature = "serde")]
 mod serde_impl;
 mod service;
 mod shared;
+mod spawn;
 mod supervisor;
 
 pub use config::{SpawnOptions, SupervisorConfig};
-pub use error::{PanicError, RemoveError, ServiceError, SpawnError, SupervisorError};
+pub use error::{GroupError, PanicError, RemoveError, ServiceError, SpawnError, SupervisorError};
+pub use group::{Group, GroupHandle};
 pub use handle::ServiceHandle;
 pub use janus_backoff::{
     BackoffAction, BackoffConfig, BackoffState, ConfigError, Jitter, SlidingWindow,
@@ -96,8 +100,9 @@ pub use janus_lifecycle::{
     RestartPolicy, Retry, RunOutcome, ServiceEvent, ServiceLifecycle, ServiceLifecycleSnapshot,
     ServicePhase, TerminationReason, TransitionError,
 };
+pub use machine::{AutoShutdown, Intensity, Strategy};
 pub use metrics::{MetricsSnapshot, SupervisorMetrics};
 pub use report::{DrainReport, ShutdownCause, ShutdownReport};
 pub use service::{BoxService, JanusService, ServiceFn, service_fn};
-pub use supervisor::{JanusSupervisor, SupervisorSnapshot};
+pub use supervisor::{JanusSupervisor, SnapshotNode, SupervisorSnapshot};
 pub use tokio_util::sync::CancellationToken;

@@ -6,7 +6,7 @@
 use crate::ServicePhase;
 use crate::cell::ServiceCell;
 use std::borrow::Borrow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +27,45 @@ impl Registry {
             check_terminated(old)?;
         }
         Ok(cells.replace(ByName(cell)).map(|ByName(old)| old))
+    }
+
+    /// Registers a group and all in it, or nothing, and answers the terminated ones that they take the place of.
+    ///
+    /// # Errors
+    /// The name that is in use by a service that has not terminated, and its phase.
+    pub(crate) fn insert_all(
+        &self,
+        new: &[Arc<ServiceCell>],
+    ) -> Result<Vec<Arc<ServiceCell>>, (Arc<str>, ServicePhase)> {
+        let mut cells = self.lock();
+        for cell in new {
+            if let Some(ByName(old)) = cells.get(&*cell.name) {
+                check_terminated(old).map_err(|phase| (Arc::clone(&cell.name), phase))?;
+            }
+        }
+        let mut replaced = Vec::new();
+        for cell in new {
+            if let Some(ByName(old)) = cells.replace(ByName(Arc::clone(cell))) {
+                replaced.push(old);
+            }
+        }
+        Ok(replaced)
+    }
+
+    /// Takes out all that is inside a group, which has terminated, so they have, too.
+    pub(crate) fn remove_inside(&self, group: &str) -> Vec<Arc<ServiceCell>> {
+        let mut removed = Vec::new();
+        self.lock().retain(|ByName(cell)| {
+            let inside = cell
+                .name
+                .strip_prefix(group)
+                .is_some_and(|rest| rest.starts_with('/'));
+            if inside {
+                removed.push(Arc::clone(cell));
+            }
+            !inside
+        });
+        in_order(removed)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<ServiceCell>> {
@@ -57,14 +96,21 @@ impl Registry {
         in_order(removed)
     }
 
-    /// All services, in the order of spawning.
+    /// The supervisor's own services, without those inside groups, in the order of spawning.
+    pub(crate) fn top(&self) -> Vec<Arc<ServiceCell>> {
+        let cells = self.lock();
+        let top = cells.iter().filter(|ByName(cell)| !cell.is_inside());
+        let top = top.map(|ByName(cell)| Arc::clone(cell)).collect();
+        drop(cells);
+        in_order(top)
+    }
+
+    /// All services, in the order of spawning, those inside a group behind it and in its order.
     pub(crate) fn list(&self) -> Vec<Arc<ServiceCell>> {
-        let cells = self
-            .lock()
-            .iter()
-            .map(|ByName(cell)| Arc::clone(cell))
-            .collect();
-        in_order(cells)
+        let cells = self.lock();
+        let all = cells.iter().map(|ByName(cell)| Arc::clone(cell)).collect();
+        drop(cells);
+        in_tree_order(in_order(all))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -88,6 +134,31 @@ fn check_terminated(cell: &ServiceCell) -> Result<(), ServicePhase> {
 fn in_order(mut cells: Vec<Arc<ServiceCell>>) -> Vec<Arc<ServiceCell>> {
     cells.sort_unstable_by_key(|cell| cell.id);
     cells
+}
+
+/// Moves those inside a group behind it: after a restart they are younger than what was spawned after the group.
+fn in_tree_order(cells: Vec<Arc<ServiceCell>>) -> Vec<Arc<ServiceCell>> {
+    let mut inside: HashMap<Arc<str>, Vec<Arc<ServiceCell>>> = HashMap::new();
+    let mut ahead = Vec::new();
+    for cell in cells {
+        match cell.name.rsplit_once('/') {
+            None => ahead.push(cell),
+            Some((group, _)) => inside.entry(group.into()).or_default().push(cell),
+        }
+    }
+    if inside.is_empty() {
+        return ahead;
+    }
+    let mut ordered = Vec::new();
+    ahead.reverse();
+    while let Some(cell) = ahead.pop() {
+        let children = inside.remove(&cell.name).into_iter().flatten().rev();
+        ordered.push(cell);
+        ahead.extend(children);
+    }
+    // Those whose group was removed in this very moment.
+    ordered.extend(inside.into_values().flatten());
+    ordered
 }
 
 /// A cell, found by its name.

@@ -74,6 +74,12 @@ pub enum ShutdownCause {
     Interrupt,
     /// The last [`JanusSupervisor`](crate::JanusSupervisor) of the fleet was dropped.
     Dropped,
+    /// The supervisor's work is done: [`AutoShutdown`](crate::AutoShutdown).
+    WorkDone,
+    /// The same, but a service that mattered has failed for good.
+    WorkFailed,
+    /// The supervisor's [`Intensity`](crate::Intensity) was exceeded.
+    GaveUp,
 }
 
 impl fmt::Display for ShutdownCause {
@@ -83,6 +89,9 @@ impl fmt::Display for ShutdownCause {
             Self::Terminate => "SIGTERM",
             Self::Interrupt => "SIGINT",
             Self::Dropped => "supervisor dropped",
+            Self::WorkDone => "work done",
+            Self::WorkFailed => "work failed",
+            Self::GaveUp => "gave up",
         })
     }
 }
@@ -100,10 +109,15 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
-    /// The exit code for the process: 0 after a clean drain, otherwise 1, so that an outer supervisor notices.
+    /// The exit code for the process: 0 after a clean drain, unless a failure began the shutdown. Otherwise 1, so that an outer
+    /// supervisor notices.
     #[must_use]
     pub fn exit_code(&self) -> i32 {
-        self.drain.exit_code()
+        let failed = matches!(
+            self.cause,
+            ShutdownCause::WorkFailed | ShutdownCause::GaveUp
+        );
+        i32::from(failed).max(self.drain.exit_code())
     }
 }
 

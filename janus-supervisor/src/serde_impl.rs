@@ -1,6 +1,8 @@
 //! Configuration files: [`SupervisorConfig`] and [`SpawnOptions`] with durations as people write them.
 
-use crate::{BackoffConfig, RestartPolicy, SpawnOptions, SupervisorConfig};
+use crate::{
+    AutoShutdown, BackoffConfig, Intensity, RestartPolicy, SpawnOptions, SupervisorConfig,
+};
 use janus_backoff::HumanDuration;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,6 +14,8 @@ janus_backoff::__settings!(SupervisorInFile, "supervisor settings" {
     abort_timeout: HumanDuration,
     install_signal_handler: bool,
     seed: u64,
+    intensity: Intensity,
+    auto_shutdown: AutoShutdown,
 });
 
 /// Fields that are left out have their defaults; observers are not part of a file.
@@ -29,6 +33,8 @@ impl<'de> Deserialize<'de> for SupervisorConfig {
                 .install_signal_handler
                 .unwrap_or(default.install_signal_handler),
             seed: file.seed,
+            intensity: file.intensity,
+            auto_shutdown: file.auto_shutdown.unwrap_or_default(),
             observers: default.observers,
         })
     }
@@ -37,7 +43,12 @@ impl<'de> Deserialize<'de> for SupervisorConfig {
 /// Observers are left out.
 impl Serialize for SupervisorConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = 4 + usize::from(self.seed.is_some());
+        let optional = [
+            self.seed.is_some(),
+            self.intensity.is_some(),
+            self.auto_shutdown != AutoShutdown::Never,
+        ];
+        let fields = 4 + optional.into_iter().filter(|set| *set).count();
         let mut out = serializer.serialize_struct("SupervisorConfig", fields)?;
         out.serialize_field("default_backoff", &self.default_backoff)?;
         out.serialize_field("shutdown_timeout", &HumanDuration(self.shutdown_timeout))?;
@@ -45,6 +56,12 @@ impl Serialize for SupervisorConfig {
         out.serialize_field("install_signal_handler", &self.install_signal_handler)?;
         if let Some(seed) = self.seed {
             out.serialize_field("seed", &seed)?;
+        }
+        if let Some(intensity) = &self.intensity {
+            out.serialize_field("intensity", intensity)?;
+        }
+        if self.auto_shutdown != AutoShutdown::Never {
+            out.serialize_field("auto_shutdown", &self.auto_shutdown)?;
         }
         out.end()
     }
@@ -54,6 +71,8 @@ janus_backoff::__settings!(OptionsInFile, "settings of a service" {
     backoff: BackoffConfig,
     restart_policy: RestartPolicy,
     shutdown_grace: HumanDuration,
+    significant: bool,
+    after: Vec<String>,
 });
 
 /// Fields that are left out come from the supervisor or the service.
@@ -64,6 +83,8 @@ impl<'de> Deserialize<'de> for SpawnOptions {
             backoff: file.backoff.map(Arc::new),
             restart_policy: file.restart_policy,
             shutdown_grace: file.shutdown_grace.map(|HumanDuration(grace)| grace),
+            significant: file.significant.unwrap_or_default(),
+            after: file.after.into_iter().flatten().map(Into::into).collect(),
         })
     }
 }
@@ -75,6 +96,8 @@ impl Serialize for SpawnOptions {
             self.backoff.is_some(),
             self.restart_policy.is_some(),
             self.shutdown_grace.is_some(),
+            self.significant,
+            !self.after.is_empty(),
         ];
         let fields = set.into_iter().filter(|set| *set).count();
         let mut out = serializer.serialize_struct("SpawnOptions", fields)?;
@@ -87,6 +110,39 @@ impl Serialize for SpawnOptions {
         if let Some(grace) = self.shutdown_grace {
             out.serialize_field("shutdown_grace", &HumanDuration(grace))?;
         }
+        if self.significant {
+            out.serialize_field("significant", &true)?;
+        }
+        if !self.after.is_empty() {
+            let names: Vec<&str> = self.after.iter().map(|name| &**name).collect();
+            out.serialize_field("after", &names)?;
+        }
+        out.end()
+    }
+}
+
+janus_backoff::__settings!(IntensityInFile, "an intensity" {
+    max_restarts: u32,
+    within: HumanDuration,
+});
+
+/// Fields that are left out have their defaults.
+impl<'de> Deserialize<'de> for Intensity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let file = IntensityInFile::deserialize(deserializer)?;
+        let default = Self::default();
+        Ok(Self {
+            max_restarts: file.max_restarts.unwrap_or(default.max_restarts),
+            within: file.within.map_or(default.within, |HumanDuration(d)| d),
+        })
+    }
+}
+
+impl Serialize for Intensity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("Intensity", 2)?;
+        out.serialize_field("max_restarts", &self.max_restarts)?;
+        out.serialize_field("within", &HumanDuration(self.within))?;
         out.end()
     }
 }

@@ -1,23 +1,27 @@
 //! What all services of one supervisor share.
 
 use crate::cell::ServiceCell;
-use crate::driver::{caught, logged, signals};
+use crate::driver::{caught, logged, relay, signals};
+use crate::error::{GroupError, SpawnError};
+use crate::machine::{ChildEnd, Cycle, Dependency, Permit, StartOrder};
 use crate::registry::Registry;
 use crate::report::{DrainReport, ShutdownCause};
+use crate::root::RootGroup;
 use crate::{
-    BackoffConfig, CancellationToken, ConfigError, EventKind, Observer, ServiceEvent,
-    SupervisorConfig, SupervisorMetrics, TerminationReason, clock,
+    AutoShutdown, BackoffConfig, CancellationToken, ConfigError, EventKind, Intensity, Observer,
+    ServiceEvent, ServiceLifecycle, ServicePhase, SupervisorConfig, SupervisorMetrics,
+    TerminationReason, clock,
 };
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 pub(crate) struct Shared {
-    /// Cancelled when the shutdown begins. Every service's token is its child.
+    /// Cancelled when the shutdown begins. Its services are then asked to stop, in order.
     pub(crate) root: CancellationToken,
     /// Cancelled when all grace is over.
     pub(crate) abort: CancellationToken,
@@ -36,6 +40,13 @@ pub(crate) struct Shared {
     install_signal_handler: bool,
     /// The task that listens for signals.
     listener: Mutex<Option<JoinHandle<()>>>,
+    /// The task that waits for somebody to cancel `root`.
+    relay: Mutex<Option<JoinHandle<()>>>,
+    /// Which services start after others, and whether there are any.
+    order: Mutex<StartOrder>,
+    has_order: AtomicBool,
+    /// What the supervisor is to its services, if it is more than a place to be.
+    pub(crate) root_group: Option<RootGroup>,
     /// How services have ended since the shutdown began: those by themselves, and those that were dropped.
     ends: Mutex<Ends>,
     began: OnceLock<Began>,
@@ -88,10 +99,23 @@ impl Shared {
             observer_panics: AtomicU64::new(0),
             install_signal_handler: config.install_signal_handler,
             listener: Mutex::default(),
+            relay: Mutex::default(),
+            order: Mutex::default(),
+            has_order: AtomicBool::new(false),
+            root_group: RootGroup::new(config.intensity, config.auto_shutdown),
             ends: Mutex::default(),
             began: OnceLock::new(),
             next_id: AtomicU64::new(0),
             seed: config.seed.unwrap_or_else(random_seed),
+        }
+    }
+
+    /// Sees to it that somebody waits for the root token. Inside a runtime only.
+    pub(crate) fn ensure_relay(self: &Arc<Self>) {
+        let mut relay = self.relay.lock().unwrap_or_else(PoisonError::into_inner);
+        // As the signal listener, it ends with its runtime.
+        if relay.as_ref().is_none_or(JoinHandle::is_finished) {
+            *relay = Some(relay::install(self));
         }
     }
 
@@ -149,6 +173,15 @@ impl Shared {
         }
     }
 
+    pub(crate) fn auto_shutdown(&self) -> AutoShutdown {
+        let group = self.root_group.as_ref();
+        group.map_or(AutoShutdown::Never, |group| group.auto_shutdown)
+    }
+
+    pub(crate) fn intensity(&self) -> Option<Intensity> {
+        self.root_group.as_ref()?.intensity
+    }
+
     /// A number for the next service, and the seed of its jitter.
     pub(crate) fn next_id(&self) -> (u64, u64) {
         let id = self.next_id.fetch_add(1, Relaxed);
@@ -178,11 +211,143 @@ impl Shared {
         self.observe(&ServiceEvent::new(cell.id, name, run, seq, now, kind));
     }
 
-    /// Begins the shutdown. Only the first cause counts.
+    /// Begins the shutdown: asks every service to stop after which no other is left that started after it. Only the first cause
+    /// counts; repeating it is harmless.
     pub(crate) fn begin_shutdown(&self, cause: ShutdownCause) {
         let at = clock::now();
         self.began.get_or_init(|| Began { at, cause });
         self.root.cancel();
+        let mut cells = self.registry.top();
+        if self.has_order.load(Relaxed) {
+            let order = self.order();
+            cells.retain(|cell| order.may_stop(&cell.name));
+        }
+        for cell in cells.iter().rev() {
+            cell.request_stop();
+        }
+    }
+
+    /// Ends all grace: drops every service that is left.
+    pub(crate) fn abort_all(&self) {
+        for cell in self.registry.top().iter().rev() {
+            cell.request_stop();
+        }
+        self.abort.cancel();
+    }
+
+    /// The order of the services that start after others.
+    fn order(&self) -> MutexGuard<'_, StartOrder> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a service of this name can start after those.
+    ///
+    /// # Errors
+    /// [`SpawnError::DependencyCycle`].
+    pub(crate) fn check_order(&self, name: &str, after: &[Dependency]) -> Result<(), SpawnError> {
+        if after.is_empty() {
+            return Ok(());
+        }
+        let check = self.order().check(name, after);
+        check.map_err(|Cycle(path)| SpawnError::DependencyCycle {
+            name: name.to_owned(),
+            path: path.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Takes in a service of the supervisor's own that was just registered, and has no task yet.
+    pub(crate) fn adopt(&self, cell: &ServiceCell, after: Vec<Dependency>) {
+        if let Some(group) = &self.root_group {
+            group.registered(cell.significant);
+        }
+        if !after.is_empty() {
+            // First, so that whoever becomes ready from now on says so.
+            self.has_order.store(true, Relaxed);
+            let waited_for = after.iter().filter(|dependency| !dependency.up);
+            let waited_for: Vec<_> = waited_for.map(|on| Arc::clone(&on.name)).collect();
+            if self.order().add(&cell.name, cell.id, after) {
+                cell.set_permit(Permit::OPEN);
+            }
+            for dependency in waited_for.iter().filter_map(|name| self.registry.get(name)) {
+                match dependency.read(ServiceLifecycle::phase) {
+                    ServicePhase::Running => self.is_up(&dependency),
+                    _ if dependency.is_finished() => self.leaves_order(&dependency),
+                    _ => {}
+                }
+            }
+        } else if self.has_order.load(Relaxed) {
+            self.order().add(&cell.name, cell.id, after);
+        }
+        if self.root.is_cancelled() {
+            // The shutdown began in between, and may have asked all others before this one was there.
+            cell.request_stop();
+        }
+    }
+
+    /// Whether the supervisor's own services have anything to do with one another.
+    pub(crate) fn has_relations(&self) -> bool {
+        self.root_group.is_some() || self.has_order.load(Relaxed)
+    }
+
+    /// A service of the supervisor's own has become ready: whoever waits for it may start.
+    pub(crate) fn is_up(&self, cell: &ServiceCell) {
+        if self.has_order.load(Relaxed) {
+            let may_start = self.order().up(&cell.name, cell.id);
+            self.start(&may_start);
+        }
+    }
+
+    /// A service of the supervisor's own has ended, and is gone.
+    pub(crate) fn ended(&self, cell: &ServiceCell) {
+        self.leaves_order(cell);
+        if let Some(group) = &self.root_group {
+            let reason = cell.read(|lifecycle| lifecycle.termination_reason().cloned());
+            let end = ChildEnd::of(reason.as_ref());
+            if let Some(cause) = group.ended(cell.significant, end) {
+                self.begin_shutdown(cause);
+            }
+        }
+    }
+
+    /// A service has ended: whoever waits for that may start, or stop.
+    fn leaves_order(&self, cell: &ServiceCell) {
+        if self.has_order.load(Relaxed) {
+            let (may_start, may_stop) = self.order().end(&cell.name, cell.id);
+            self.start(&may_start);
+            // Seen here or by `begin_shutdown`, which cancels the token before it looks at the order.
+            if self.root.is_cancelled() {
+                for name in may_stop {
+                    if let Some(cell) = self.registry.get(&name) {
+                        cell.request_stop();
+                    }
+                }
+            }
+        }
+    }
+
+    /// A service of the supervisor's own is to run again.
+    pub(crate) fn restarts(&self, cell: &ServiceCell, now: Instant) {
+        if let Some(group) = &self.root_group {
+            let because = |intensity| GroupError::intensity_exceeded(cell, intensity);
+            if group.is_exceeded(now, because) {
+                self.begin_shutdown(ShutdownCause::GaveUp);
+            }
+        }
+    }
+
+    fn start(&self, names: &[Arc<str>]) {
+        for name in names {
+            if let Some(cell) = self.registry.get(name) {
+                cell.set_permit(Permit::OPEN);
+            }
+        }
+    }
+
+    /// Tells that a service was forgotten, unless its task is still on its last lines and says it then.
+    pub(crate) fn tell_removed(&self, cell: &ServiceCell) {
+        if cell.set_removed() {
+            self.tell(cell, clock::now(), EventKind::Removed);
+        }
     }
 
     /// When the shutdown began, which it has: the token of all is cancelled.

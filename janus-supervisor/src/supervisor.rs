@@ -1,20 +1,23 @@
 //! The face of it all.
 
-use crate::cell::ServiceCell;
+use crate::cell::{CellKind, ServiceCell};
 use crate::driver::drain::drain;
+use crate::driver::group::GroupService;
 use crate::driver::service::{Task, drive};
 use crate::driver::{caught, logged};
 use crate::machine::ServiceMachine;
 use crate::report::{DrainReport, ShutdownCause, ShutdownReport};
+use crate::root::RootGroup;
 use crate::shared::Shared;
+use crate::spawn::{self, Enrolled, Kind};
 use crate::{
-    BackoffState, CancellationToken, EventKind, JanusService, MetricsSnapshot, RemoveError,
-    ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, SupervisorConfig,
-    SupervisorError, SupervisorMetrics, clock,
+    BackoffState, CancellationToken, EventKind, Group, GroupHandle, JanusService, MetricsSnapshot,
+    RemoveError, ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions,
+    SupervisorConfig, SupervisorError, SupervisorMetrics, clock,
 };
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Keeps services running. Cheap to clone; all clones are one supervisor.
 ///
@@ -100,55 +103,85 @@ impl JanusSupervisor {
             (name, service.restart_policy())
         })
         .map_err(|source| SpawnError::Panicked { source })?;
-        let owned = || name.to_string();
-
-        if let Some(rule) = broken_rule(&name) {
-            let name = owned();
-            return Err(SpawnError::InvalidName { name, rule });
-        }
-        let backoff = shared.backoff(options.backoff).map_err(|source| {
-            let name = owned();
-            SpawnError::InvalidConfig { name, source }
-        })?;
-        let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime { name: owned() })?;
-        if caught(|| tokio::time::sleep(Duration::ZERO)).is_err() {
-            return Err(SpawnError::NoTimeDriver { name: owned() });
-        }
-        // Counted from here on, so that a drain which begins now waits for the task.
-        let _entering = shared.tracker.token();
-        if shared.root.is_cancelled() {
-            return Err(SpawnError::ShuttingDown { name: owned() });
-        }
-        // If they cannot be installed, `run_until_shutdown` says so.
-        let _told_later = shared.ensure_signals();
+        let policy = options.restart_policy.unwrap_or(own_policy);
+        spawn::check(&name, policy, &options, shared.auto_shutdown())?;
+        let backoff = spawn::backoff(shared, &name, options.backoff)?;
+        let (runtime, _entering) = self.enter(&name)?;
+        let after = spawn::dependencies(shared, &name, &options.after)?;
 
         let now = clock::now();
         let (id, seed) = shared.next_id();
-        let cell = Arc::new(ServiceCell::new(
-            Arc::clone(&name),
-            id,
-            options.restart_policy.unwrap_or(own_policy),
-            ServiceMachine::new(
-                now,
-                Arc::clone(&name),
-                BackoffState::new(backoff, seed),
-                options.shutdown_grace.unwrap_or(shared.shutdown_timeout),
-            ),
-            shared.root.child_token(),
-        ));
-        match shared.registry.insert(Arc::clone(&cell)) {
-            Err(phase) => {
-                let name = owned();
-                return Err(SpawnError::DuplicateName { name, phase });
-            }
-            Ok(Some(replaced)) => self.tell_removed(&replaced),
-            Ok(None) => {}
+        let grace = options.shutdown_grace.unwrap_or(shared.shutdown_timeout);
+        let backoff = BackoffState::new(backoff, seed);
+        let machine = ServiceMachine::new(now, Arc::clone(&name), backoff, grace);
+        let machine = if after.is_empty() {
+            machine
+        } else {
+            machine.gated()
+        };
+        let cell = ServiceCell::new(name, id, policy, machine);
+        let cell = Arc::new(cell.with_kind(CellKind::Service, options.significant));
+        shared.check_order(&cell.name, &after)?;
+        let replaced = shared.registry.insert(Arc::clone(&cell)).map_err(|phase| {
+            let name = cell.name.to_string();
+            SpawnError::DuplicateName { name, phase }
+        })?;
+        if let Some(replaced) = replaced {
+            self.tell_removed(&replaced);
         }
         shared.tell(&cell, now, EventKind::Registered);
+        shared.adopt(&cell, after);
 
         let task = Task::new(Arc::clone(&cell), Arc::clone(shared));
         shared.tracker.spawn_on(drive(task, service), &runtime);
         Ok(ServiceHandle::new(cell))
+    }
+
+    /// Registers a group with all in it, and starts it. They are registered when this returns.
+    ///
+    /// # Errors
+    /// [`SpawnError`]: as [`spawn_service_with_options`](Self::spawn_service_with_options), for the group and every part of it. The
+    /// error names the part by its path; nothing of the group is registered then.
+    pub fn spawn_group(&self, group: Group) -> Result<GroupHandle, SpawnError> {
+        let shared = self.shared();
+        let names = group.options.after.clone();
+        let plan = spawn::plan_group(shared, group, "", shared.auto_shutdown())?;
+        let (runtime, _entering) = self.enter(&plan.name)?;
+        let after = spawn::dependencies(shared, &plan.name, &names)?;
+
+        let now = clock::now();
+        let enrolled = spawn::prepare(shared, now, &plan, !after.is_empty());
+        shared.check_order(&plan.name, &after)?;
+        spawn::register(shared, now, std::slice::from_ref(&enrolled))?;
+        let Enrolled { cell, first } = enrolled;
+        shared.adopt(&cell, after);
+
+        let task = Task::new(Arc::clone(&cell), Arc::clone(shared));
+        if let Kind::Group(plan) = plan.kind {
+            let abort = shared.abort.clone();
+            let group =
+                GroupService::new(Arc::clone(&cell), Arc::clone(shared), plan, first, abort);
+            shared.tracker.spawn_on(drive(task, group), &runtime);
+        }
+        Ok(GroupHandle::new(ServiceHandle::new(cell)))
+    }
+
+    /// What every spawn has to pass. A drain that begins from now on waits for as long as the token is held.
+    fn enter(&self, name: &str) -> Result<(Handle, TaskTrackerToken), SpawnError> {
+        let shared = self.shared();
+        let runtime = spawn::runtime(name)?;
+        let entering = shared.tracker.token();
+        if shared.root.is_cancelled() {
+            let name = name.to_owned();
+            return Err(SpawnError::ShuttingDown { name });
+        }
+        if let Some(intensity) = shared.intensity() {
+            spawn::check_intensity(name, intensity)?;
+        }
+        // If they cannot be installed, `run_until_shutdown` says so.
+        let _told_later = shared.ensure_signals();
+        shared.ensure_relay();
+        Ok((runtime, entering))
     }
 
     /// The handle of a service.
@@ -218,10 +251,12 @@ impl JanusSupervisor {
         drain(self.shared()).await
     }
 
-    /// Waits for a shutdown ([`trigger_shutdown`](Self::trigger_shutdown), the token, or a signal), and then for the drain.
+    /// Waits for a shutdown, and then for the drain. [`trigger_shutdown`](Self::trigger_shutdown), the token and signals begin it,
+    /// and the supervisor itself when its work is done ([`AutoShutdown`](crate::AutoShutdown)) or it gives up.
     ///
     /// # Errors
     /// [`SupervisorError::SignalHandler`] if signals should be handled and cannot be. Nothing is shut down then.
+    /// [`SupervisorError::GaveUp`] if its [`Intensity`](crate::Intensity) was exceeded. All is shut down then.
     ///
     /// # Cancel safety
     /// As [`wait_for_drain`](Self::wait_for_drain).
@@ -237,7 +272,14 @@ impl JanusSupervisor {
             drain: drain(shared).await,
         };
         logged(|| tracing::info!(%report, "supervisor shut down"));
-        Ok(report)
+        let gave_up = shared.root_group.as_ref().and_then(RootGroup::gave_up);
+        match gave_up {
+            Some(source) if cause == ShutdownCause::GaveUp => Err(SupervisorError::GaveUp {
+                source: source.clone(),
+                report,
+            }),
+            _ => Ok(report),
+        }
     }
 
     /// How many services are registered, terminated ones included.
@@ -275,11 +317,15 @@ impl JanusSupervisor {
         &self.fleet.0
     }
 
+    /// Tells that a service was forgotten, and forgets what was inside it.
     fn tell_removed(&self, cell: &ServiceCell) {
-        // Otherwise its task is still on its last lines, and says it then.
-        if cell.set_removed() {
-            self.shared().tell(cell, clock::now(), EventKind::Removed);
+        let shared = self.shared();
+        if cell.kind == CellKind::Group {
+            for child in shared.registry.remove_inside(&cell.name) {
+                shared.tell_removed(&child);
+            }
         }
+        shared.tell_removed(cell);
     }
 }
 
@@ -292,19 +338,42 @@ pub struct SupervisorSnapshot {
     pub shutting_down: bool,
     /// The counters.
     pub metrics: MetricsSnapshot,
-    /// Every registered service, in the order of spawning.
+    /// Every registered service, in the order of spawning; those inside a group come behind it, in its order. Their names are
+    /// paths: [`tree`](Self::tree) makes a tree of them.
     pub services: Vec<ServiceLifecycleSnapshot>,
 }
 
-/// The rule that a service's name breaks, if any.
-fn broken_rule(name: &str) -> Option<&'static str> {
-    if name.is_empty() {
-        Some("it must not be empty")
-    } else if name.contains('/') {
-        Some("it must not contain '/', which separates the parts of a path")
-    } else if name.chars().any(char::is_control) {
-        Some("it must not contain control characters")
-    } else {
-        None
+impl SupervisorSnapshot {
+    /// The same as a tree: groups with what is inside them.
+    #[must_use]
+    pub fn tree(&self) -> Vec<SnapshotNode<'_>> {
+        let mut all = self.services.as_slice();
+        take_nodes(&mut all, "")
     }
+}
+
+/// A service in the [tree](SupervisorSnapshot::tree).
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct SnapshotNode<'a> {
+    /// The service, or the group as the service that it is.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub service: &'a ServiceLifecycleSnapshot,
+    /// What is inside it, in order; empty for a service.
+    pub children: Vec<SnapshotNode<'a>>,
+}
+
+/// Takes those from the front whose path begins so. A group stands before what is inside it.
+fn take_nodes<'a>(all: &mut &'a [ServiceLifecycleSnapshot], path: &str) -> Vec<SnapshotNode<'a>> {
+    let mut nodes = Vec::new();
+    while let Some((service, rest)) = all.split_first() {
+        if !service.service_name.starts_with(path) {
+            break;
+        }
+        *all = rest;
+        let children = take_nodes(all, &format!("{}/", service.service_name));
+        nodes.push(SnapshotNode { service, children });
+    }
+    nodes
 }

@@ -226,11 +226,11 @@ fn a_mistake_in_a_supervisor_is_answered_with_the_field_the_value_and_the_rule()
         ),
         (
             json!({"shutdown_timout": "1s"}),
-            "unknown field `shutdown_timout`, expected one of `default_backoff`, `shutdown_timeout`, `abort_timeout`, `install_signal_handler`, `seed`",
+            "unknown field `shutdown_timout`, expected one of `default_backoff`, `shutdown_timeout`, `abort_timeout`, `install_signal_handler`, `seed`, `intensity`, `auto_shutdown`",
         ),
         (
             json!({"observers": []}),
-            "unknown field `observers`, expected one of `default_backoff`, `shutdown_timeout`, `abort_timeout`, `install_signal_handler`, `seed`",
+            "unknown field `observers`, expected one of `default_backoff`, `shutdown_timeout`, `abort_timeout`, `install_signal_handler`, `seed`, `intensity`, `auto_shutdown`",
         ),
         (
             json!({"default_backoff": {"base": "1s"}}),
@@ -256,7 +256,7 @@ fn a_mistake_in_options_is_answered_with_the_field_the_value_and_the_rule() {
         ),
         (
             json!({"grace": "1s"}),
-            "unknown field `grace`, expected one of `backoff`, `restart_policy`, `shutdown_grace`",
+            "unknown field `grace`, expected one of `backoff`, `restart_policy`, `shutdown_grace`, `significant`, `after`",
         ),
         (
             json!({"backoff": {"max_retries": 3, "circuit_breaker_window": "0s"}}),

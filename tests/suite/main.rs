@@ -16,3 +16,4 @@ mod shutdown;
 mod signals;
 mod smoke;
 mod storm;
+mod tree;

@@ -1,7 +1,8 @@
 //! Waiting for every service to end, and for no longer than agreed.
 
+use super::sleep_until;
 use crate::clock;
-use crate::report::DrainReport;
+use crate::report::{DrainReport, ShutdownCause};
 use crate::shared::{Began, Shared};
 use std::time::{Duration, Instant};
 
@@ -20,13 +21,15 @@ pub(crate) async fn drain(shared: &Shared) -> DrainReport {
             ..DrainReport::default()
         };
     }
+    // Whoever cancelled the token may have left this to us.
+    shared.begin_shutdown(ShutdownCause::Requested);
     let began = shared.began(clock::now());
     tokio::select! {
         biased;
         () = shared.tracker.wait() => {}
         () = shared.abort.cancelled() => gone(shared).await,
         () = sleep_until(began.at.checked_add(shared.shutdown_timeout)) => {
-            shared.abort.cancel();
+            shared.abort_all();
             gone(shared).await;
         }
     }
@@ -50,18 +53,12 @@ async fn gone(shared: &Shared) {
     }
 }
 
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 fn report(shared: &Shared, began: &Began, now: Instant) -> DrainReport {
     let ends = shared.ends().clone();
     let cells = shared.registry.list();
     let stuck = cells.iter().filter(|cell| !cell.is_finished());
     let stuck: Vec<_> = stuck.map(|cell| cell.name.to_string()).collect();
+    let stuck = without_groups(stuck);
     // Not when somebody asked for the report, unless it was the second bound that ended the drain.
     let over = if stuck.is_empty() {
         ends.last
@@ -76,6 +73,16 @@ fn report(shared: &Shared, began: &Began, now: Instant) -> DrainReport {
             over.saturating_duration_since(began.at)
         }),
     }
+}
+
+/// A group is stuck only because of what is inside it.
+fn without_groups(names: Vec<String>) -> Vec<String> {
+    let holds = |group: &str, name: &str| {
+        name.strip_prefix(group)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let is_cause = |name: &&String| !names.iter().any(|other| holds(name, other));
+    names.iter().filter(is_cause).cloned().collect()
 }
 
 /// For a task that must end with the fleet: ready when a shutdown has begun and no service is left.

@@ -2,9 +2,19 @@
 
 pub(crate) mod current;
 pub(crate) mod drain;
+pub(crate) mod group;
 mod panics;
+pub(crate) mod relay;
 pub(crate) mod service;
 pub(crate) mod signals;
 mod timer;
 
 pub(crate) use panics::{caught, logged};
+
+/// Waits until then; for ever, if there is no then.
+async fn sleep_until(at: Option<std::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -7,6 +7,7 @@
 //! 3. A stop is seen in the same poll as whatever else has happened, and is told first.
 
 use super::current::Ambient;
+use super::group::Parent;
 use super::timer::Timer;
 use super::{caught, logged};
 use crate::cell::ServiceCell;
@@ -15,7 +16,7 @@ use crate::machine::{Command, Ended, Input, Step};
 use crate::shared::Shared;
 use crate::{
     CancellationToken, EventKind, Exit, Failure, FailureKind, JanusService, PanicError,
-    ServiceError, ServiceEvent, clock,
+    ServiceError, ServiceEvent, ServiceLifecycle, clock,
 };
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -120,20 +121,28 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                 next = task.tell(now, Input::Abort);
             } else if let Some(stop) = task.stop(now) {
                 // After a stop of this service alone, the shutdown of all may still leave it less time.
-                let (token, what) =
-                    if matches!(stop, Input::Stop { latest: None }) && awaited == Awaited::Stop {
-                        (&task.shared.root, Awaited::Shutdown)
-                    } else {
-                        (&task.shared.abort, Awaited::Abort)
-                    };
+                let alone = matches!(stop, Input::Stop { latest: None });
+                let (token, what) = if alone && awaited == Awaited::Stop && task.parent.is_none() {
+                    (&task.shared.root, Awaited::Shutdown)
+                } else {
+                    (task.abort_token(), Awaited::Abort)
+                };
                 signal.set(token.clone().cancelled_owned());
                 awaited = what;
                 next = task.tell(now, stop);
             } else {
-                // The service cancelled its own token: that asks nobody to stop. The next run gets a fresh one.
-                token = task.renew_token();
+                // No stop: a permit, or the service cancelled its own token, which asks nobody for anything. Either way this
+                // token has done its work, and the next run gets a fresh one.
+                let used = std::mem::replace(&mut token, task.renew_token());
                 signal.set(token.clone().cancelled_owned());
                 next.command = Command::Wait;
+                if let Some(permit) = task.cell.permit() {
+                    next = task.tell(now, Input::Permit(permit));
+                    if next.command == Command::Stop {
+                        used.cancel();
+                        next.command = Command::Wait;
+                    }
+                }
             }
         }
         match woken.end {
@@ -220,6 +229,8 @@ pub(crate) struct Task {
     cell: Arc<ServiceCell>,
     shared: Arc<Shared>,
     failures: FailureLog,
+    /// The group it is in, if it is in one.
+    parent: Option<Box<Parent>>,
 }
 
 impl Task {
@@ -228,7 +239,26 @@ impl Task {
             cell,
             shared,
             failures: FailureLog::default(),
+            parent: None,
         }
+    }
+
+    pub(super) fn child_of(mut self, parent: Parent) -> Self {
+        self.parent = Some(Box::new(parent));
+        self
+    }
+
+    /// Ends a service whose task will not be: it is asked to stop already.
+    pub(super) fn never_began(mut self) {
+        let now = clock::now();
+        if let Some(stop) = self.stop(now) {
+            let _finished = self.tell(now, stop);
+        }
+    }
+
+    fn abort_token(&self) -> &CancellationToken {
+        let parent = self.parent.as_ref();
+        parent.map_or(&self.shared.abort, |parent| &parent.abort)
     }
 
     /// Gives the machine an input, and tells everybody what has happened.
@@ -239,6 +269,7 @@ impl Task {
                     command: step.command,
                     deadline: step.deadline,
                 };
+                self.report(now, &step);
                 self.publish(now, step);
                 next
             }
@@ -251,6 +282,21 @@ impl Task {
                     command: Command::Finish,
                     deadline: None,
                 }
+            }
+        }
+    }
+
+    /// Tells whatever the service is in what it has to know.
+    fn report(&self, now: Instant, step: &Step) {
+        if let Some(parent) = &self.parent {
+            let held = self.cell.with_machine(|machine| machine.is_held());
+            let retry = self.cell.read(ServiceLifecycle::retry);
+            parent.report(&step.happened, held, retry.map(|retry| retry.at));
+        } else if self.shared.has_relations() {
+            match step.happened.last().map(|last| &last.kind) {
+                Some(EventKind::Running) => self.shared.is_up(&self.cell),
+                Some(EventKind::BackingOff { .. }) => self.shared.restarts(&self.cell, now),
+                _ => {}
             }
         }
     }
@@ -285,16 +331,13 @@ impl Task {
 
     /// The stop that somebody wants, if anybody does.
     fn stop(&self, now: Instant) -> Option<Input> {
-        let latest = self.shared.shutdown_deadline(now);
-        match latest {
-            Some(latest) => Some(Input::Stop { latest }),
-            None if self.cell.is_stop_requested() => Some(Input::Stop { latest: None }),
-            None => None,
-        }
+        let latest = || self.shared.shutdown_deadline(now).flatten();
+        let wanted = self.cell.is_stop_requested();
+        wanted.then(|| Input::Stop { latest: latest() })
     }
 
     fn renew_token(&self) -> CancellationToken {
-        let token = self.shared.root.child_token();
+        let token = CancellationToken::new();
         self.cell.replace_token(token.clone());
         if self.cell.is_stop_requested() {
             // The request may have gone to the old token.
@@ -336,6 +379,15 @@ impl Drop for Task {
         self.shared.note_end(&self.cell, lost);
         if self.cell.set_finished() {
             self.shared.tell(&self.cell, now, EventKind::Removed);
+        }
+        match &self.parent {
+            Some(parent) => {
+                let reason = self
+                    .cell
+                    .read(|lifecycle| lifecycle.termination_reason().cloned());
+                parent.report_end(reason.as_ref());
+            }
+            None => self.shared.ended(&self.cell),
         }
     }
 }

@@ -34,7 +34,7 @@ async fn listen(mut signals: Signals, shared: Arc<Shared>) {
             logged(
                 || tracing::warn!(signal = %cause, "second signal: ending the grace of what is still running"),
             );
-            shared.abort.cancel();
+            shared.abort_all();
         }
         first = false;
     }

@@ -28,6 +28,13 @@
 //! # Ok::<(), janus_supervisor::TransitionError>(())
 //! ```
 
+mod group;
+mod order;
+mod rules;
 mod service;
 
-pub use service::{Command, Ended, Happening, Input, ServiceMachine, Step};
+pub use group::{ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine};
+pub(crate) use order::{Cycle, Dependency, StartOrder};
+pub(crate) use rules::Remaining;
+pub use rules::{AutoShutdown, ChildEnd, Intensity, Strategy};
+pub use service::{Command, Ended, Happening, Input, Permit, ServiceMachine, Step};

@@ -8,6 +8,7 @@
 //! 4. An input that is late, early, repeated or stale changes nothing and says so with [`Command::Wait`] (or
 //!    [`Command::Finish`], when all is over).
 //! 5. `deadline` is when something will be due. A [`Input::Tick`] before it changes nothing.
+//! 6. A gated service begins a run only with a permit that is newer than the one of the run before, and that was not taken back.
 
 use arrayvec::ArrayVec;
 use janus_backoff::{BackoffAction, BackoffState};
@@ -25,6 +26,8 @@ pub enum Input {
     Start,
     /// The run ended by itself.
     Exited(Ended),
+    /// Its group has changed its mind: what it wants now. Only for a [gated](ServiceMachine::gated) service.
+    Permit(Permit),
     /// Somebody wants it to end.
     Stop {
         /// When it must be gone, if that is sooner than its own grace allows.
@@ -38,6 +41,23 @@ pub enum Input {
     Tick,
     /// The task was dropped from outside: its runtime is gone.
     Lost,
+}
+
+/// Which runs of a gated service its group wants. Each permit, numbered from 1, is good for one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Permit {
+    /// Up to this number, a run may begin.
+    pub go: u32,
+    /// Up to this number, a run must end, or must not begin. The service has not failed, and waits for the next permit.
+    pub halt: u32,
+}
+
+impl Permit {
+    /// For a service that needs none, or none any longer.
+    pub const OPEN: Self = Self {
+        go: u32::MAX,
+        halt: 0,
+    };
 }
 
 /// What to do now. After any of them: wait for the next input, at most until [`ServiceMachine::deadline`].
@@ -118,6 +138,11 @@ enum State {
     Running {
         since: Instant,
     },
+    /// Told to end the run, but not the service.
+    Halting {
+        since: Instant,
+        abort_at: Option<Instant>,
+    },
     /// Between two runs. The lifecycle knows until when.
     BackingOff,
     Stopping {
@@ -128,8 +153,17 @@ enum State {
     /// Dropped, but perhaps not gone yet.
     Aborting {
         since: Instant,
+        then: Then,
     },
     Finished,
+}
+
+/// What follows when a run that was dropped is gone.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    Terminate,
+    /// The run was to halt.
+    Hold,
 }
 
 /// The decisions about one service.
@@ -142,6 +176,9 @@ pub struct ServiceMachine {
     grace: Duration,
     state: State,
     next_seq: u64,
+    permit: Permit,
+    /// The permit of the last run that began; 0 if none did, or if none is needed.
+    used: u32,
 }
 
 impl ServiceMachine {
@@ -161,7 +198,22 @@ impl ServiceMachine {
             grace,
             state: State::New,
             next_seq: 0,
+            permit: Permit::OPEN,
+            used: 0,
         }
+    }
+
+    /// The same for a service that begins no run before [`Input::Permit`] allows it: a child of a group.
+    #[must_use]
+    pub fn gated(mut self) -> Self {
+        self.permit = Permit::default();
+        self
+    }
+
+    /// Whether no run is in progress, and none will begin without another permit.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        matches!(self.state, State::New | State::BackingOff) && !self.may_begin()
     }
 
     /// The service as the outside sees it.
@@ -176,8 +228,9 @@ impl ServiceMachine {
         match self.state {
             State::New | State::Aborting { .. } | State::Finished => None,
             State::Running { .. } => self.backoff.cooldown_at(),
-            State::BackingOff => self.lifecycle.retry().map(|retry| retry.at),
-            State::Stopping { abort_at, .. } => abort_at,
+            State::BackingOff if self.may_begin() => self.lifecycle.retry().map(|retry| retry.at),
+            State::BackingOff => None,
+            State::Halting { abort_at, .. } | State::Stopping { abort_at, .. } => abort_at,
         }
     }
 
@@ -215,7 +268,11 @@ impl ServiceMachine {
         step: &mut Step,
     ) -> Result<(), TransitionError> {
         match (self.state, input) {
-            (State::New, Input::Start) => self.begin_run(now, step),
+            (State::New, Input::Start) => self.begin_if_allowed(now, step),
+            (State::New, Input::Permit(permit)) => {
+                self.permit = permit;
+                self.begin_if_allowed(now, step)
+            }
 
             (State::New | State::BackingOff, Input::Stop { .. }) => {
                 self.lifecycle.transition_to_stopping(now)?;
@@ -241,17 +298,61 @@ impl ServiceMachine {
                 Ok(())
             }
 
-            (State::BackingOff, Input::Tick) => {
-                if self.deadline().is_some_and(|at| at <= now) {
-                    self.lifecycle.transition_to_restarting(now)?;
-                    self.tell(step, EventKind::Restarting);
-                    self.begin_run(now, step)?;
+            (State::Running { since }, Input::Permit(permit)) => {
+                self.permit = permit;
+                if permit.halt >= self.used {
+                    let abort_at = now.checked_add(self.grace);
+                    self.state = State::Halting { since, abort_at };
+                    step.command = Command::Stop;
+                    self.abort_if_due(now, step);
                 }
                 Ok(())
             }
 
+            (State::BackingOff, Input::Tick) => self.restart_if_due(now, step),
+            (State::BackingOff, Input::Permit(permit)) => {
+                self.permit = permit;
+                self.restart_if_due(now, step)
+            }
+
+            // Whatever it returned, it was told to.
+            (State::Halting { since, .. }, Input::Exited(ended))
+            | (
+                State::Aborting {
+                    since,
+                    then: Then::Hold,
+                },
+                Input::Exited(ended),
+            ) => {
+                let outcome = RunOutcome::Cancelled(ended.exit.into_failure());
+                self.hold(now, since, outcome, step)
+            }
+            (State::Halting { since, abort_at }, Input::Stop { latest }) => {
+                self.lifecycle.transition_to_stopping(now)?;
+                self.tell(step, EventKind::Stopping);
+                let abort_at = earlier(abort_at, latest);
+                self.state = State::Stopping { since, abort_at };
+                self.abort_if_due(now, step);
+                Ok(())
+            }
+            (State::Halting { .. }, Input::Tick) => {
+                self.abort_if_due(now, step);
+                Ok(())
+            }
+            (State::Halting { .. }, Input::Permit(permit)) => {
+                self.permit = permit;
+                Ok(())
+            }
+
             // Also when it is being dropped: it ended by itself in the very moment that the grace did.
-            (State::Stopping { since, .. } | State::Aborting { since }, Input::Exited(ended)) => {
+            (
+                State::Stopping { since, .. }
+                | State::Aborting {
+                    since,
+                    then: Then::Terminate,
+                },
+                Input::Exited(ended),
+            ) => {
                 let failure = ended.exit.into_failure();
                 self.tell_run_ended(now, since, RunOutcome::Cancelled(failure.clone()), step);
                 if let Some(failure) = failure {
@@ -272,16 +373,38 @@ impl ServiceMachine {
                 Ok(())
             }
             (State::Stopping { since, .. }, Input::Abort) => {
-                self.state = State::Aborting { since };
+                let then = Then::Terminate;
+                self.state = State::Aborting { since, then };
                 step.command = Command::Abort;
                 Ok(())
             }
 
-            (State::Aborting { since }, Input::Gone) => self.abort(now, Some(since), step),
+            (State::Aborting { since, then }, Input::Gone) => match then {
+                Then::Terminate => self.abort(now, Some(since), step),
+                Then::Hold => self.hold(now, since, RunOutcome::Aborted, step),
+            },
+            (
+                State::Aborting {
+                    since,
+                    then: Then::Hold,
+                },
+                Input::Stop { .. },
+            ) => {
+                self.lifecycle.transition_to_stopping(now)?;
+                self.tell(step, EventKind::Stopping);
+                let then = Then::Terminate;
+                self.state = State::Aborting { since, then };
+                Ok(())
+            }
+            (State::Aborting { .. }, Input::Permit(permit)) => {
+                self.permit = permit;
+                Ok(())
+            }
             (
                 State::Running { since }
+                | State::Halting { since, .. }
                 | State::Stopping { since, .. }
-                | State::Aborting { since },
+                | State::Aborting { since, .. },
                 Input::Lost,
             ) => self.abort(now, Some(since), step),
             (State::New | State::BackingOff, Input::Lost) => self.abort(now, None, step),
@@ -290,14 +413,20 @@ impl ServiceMachine {
             (State::New, Input::Exited(_) | Input::Abort | Input::Gone | Input::Tick)
             | (State::Running { .. }, Input::Start | Input::Abort | Input::Gone)
             | (State::BackingOff, Input::Start | Input::Exited(_) | Input::Abort | Input::Gone)
-            | (State::Stopping { .. }, Input::Start | Input::Gone)
+            | (State::Halting { .. }, Input::Start | Input::Abort | Input::Gone)
+            | (State::Stopping { .. }, Input::Start | Input::Permit(_) | Input::Gone)
+            | (State::Aborting { .. }, Input::Start | Input::Abort | Input::Tick)
             | (
-                State::Aborting { .. },
-                Input::Start | Input::Stop { .. } | Input::Abort | Input::Tick,
+                State::Aborting {
+                    then: Then::Terminate,
+                    ..
+                },
+                Input::Stop { .. },
             ) => Ok(()),
             (
                 State::Finished,
                 Input::Start
+                | Input::Permit(_)
                 | Input::Exited(_)
                 | Input::Stop { .. }
                 | Input::Abort
@@ -311,10 +440,47 @@ impl ServiceMachine {
         }
     }
 
+    /// Whether there is a permit for another run.
+    const fn may_begin(&self) -> bool {
+        self.permit.go > self.used && self.permit.go > self.permit.halt
+    }
+
+    fn begin_if_allowed(&mut self, now: Instant, step: &mut Step) -> Result<(), TransitionError> {
+        if self.may_begin() {
+            self.begin_run(now, step)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn restart_if_due(&mut self, now: Instant, step: &mut Step) -> Result<(), TransitionError> {
+        if self.deadline().is_some_and(|at| at <= now) {
+            self.lifecycle.transition_to_restarting(now)?;
+            self.tell(step, EventKind::Restarting);
+            self.begin_run(now, step)?;
+        }
+        Ok(())
+    }
+
+    /// The run that was to halt is gone: waits for the next permit.
+    fn hold(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        outcome: RunOutcome,
+        step: &mut Step,
+    ) -> Result<(), TransitionError> {
+        self.tell_run_ended(now, since, outcome, step);
+        self.back_off(now, Duration::ZERO, None, step)
+    }
+
     fn begin_run(&mut self, now: Instant, step: &mut Step) -> Result<(), TransitionError> {
         self.lifecycle.transition_to_running(now)?;
         self.backoff.record_start(now);
         self.tell(step, EventKind::Running);
+        if self.permit != Permit::OPEN {
+            self.used = self.permit.go;
+        }
         self.state = State::Running { since: now };
         step.command = Command::Run;
         Ok(())
@@ -419,11 +585,14 @@ impl ServiceMachine {
     }
 
     fn abort_if_due(&mut self, now: Instant, step: &mut Step) {
-        if let State::Stopping { since, abort_at } = self.state {
-            if abort_at.is_some_and(|at| at <= now) {
-                self.state = State::Aborting { since };
-                step.command = Command::Abort;
-            }
+        let (since, abort_at, then) = match self.state {
+            State::Stopping { since, abort_at } => (since, abort_at, Then::Terminate),
+            State::Halting { since, abort_at } => (since, abort_at, Then::Hold),
+            _ => return,
+        };
+        if abort_at.is_some_and(|at| at <= now) {
+            self.state = State::Aborting { since, then };
+            step.command = Command::Abort;
         }
     }
 

@@ -1,0 +1,247 @@
+//! The run of a group: hears of its children, asks the machine, tells the children what it says.
+//!
+//! Invariants:
+//!
+//! 1. The children's tasks begin with the run and are over when it ends. If the run is dropped, they are dropped, too, and the
+//!    run counts as over when they are: each holds it.
+//! 2. A child hears from nobody but its group: the shutdown of all reaches it by way of its group.
+
+use super::service::{Task, drive};
+use crate::cell::{Hold, ServiceCell};
+use crate::error::GroupError;
+use crate::machine::{
+    ChildEnd, ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine, Happening, Permit,
+};
+use crate::shared::Shared;
+use crate::spawn::{Enrolled, GroupPlan, Kind, enroll};
+use crate::{
+    CancellationToken, EventKind, JanusService, RestartPolicy, RunOutcome, ServiceError,
+    TerminationReason, clock,
+};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// A group, as the service that it is.
+pub(crate) struct GroupService {
+    cell: Arc<ServiceCell>,
+    shared: Arc<Shared>,
+    plan: Arc<GroupPlan>,
+    /// The children of the first run, which are registered along with the group.
+    first: Mutex<Option<Vec<Enrolled>>>,
+    /// Cancelled when the grace of whatever this group is in is over.
+    abort: CancellationToken,
+}
+
+impl GroupService {
+    pub(crate) fn new(
+        cell: Arc<ServiceCell>,
+        shared: Arc<Shared>,
+        plan: Arc<GroupPlan>,
+        first: Vec<Enrolled>,
+        abort: CancellationToken,
+    ) -> Self {
+        Self {
+            cell,
+            shared,
+            plan,
+            first: Mutex::new(Some(first)),
+            abort,
+        }
+    }
+
+    fn take_first(&self) -> Option<Vec<Enrolled>> {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.take()
+    }
+
+    /// Sets the children's tasks going. None begins a run before it is told to.
+    fn launch(&self, children: Vec<Enrolled>) -> (Family, UnboundedReceiver<GroupInput>) {
+        let runtime = Handle::current();
+        let (reports, received) = unbounded_channel();
+        let abort = self.abort.child_token();
+        let mut family = Family {
+            children: Vec::with_capacity(children.len()),
+            abort: abort.clone(),
+        };
+        for (index, (child, plan)) in children.into_iter().zip(&self.plan.children).enumerate() {
+            let Enrolled { cell, first } = child;
+            family.children.push((Arc::clone(&cell), Permit::default()));
+            let parent = Parent {
+                index,
+                reports: reports.clone(),
+                abort: abort.clone(),
+                _hold: self.cell.hold(),
+            };
+            let task = Task::new(Arc::clone(&cell), Arc::clone(&self.shared)).child_of(parent);
+            match &plan.kind {
+                Kind::Service(recipe) => recipe.launch(task, &self.shared, &runtime),
+                Kind::Group(plan) => {
+                    let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(plan));
+                    let group = Self::new(cell, shared, plan, first, abort.clone());
+                    let run = drive(task, group);
+                    self.shared.tracker.spawn_on(run, &runtime);
+                }
+            }
+        }
+        (family, received)
+    }
+
+    fn machine(&self) -> GroupMachine {
+        let plan = &self.plan;
+        let children = plan.children.iter().map(|child| ChildRules {
+            temporary: child.policy == RestartPolicy::Never,
+            significant: child.significant,
+        });
+        GroupMachine::new(plan.strategy, plan.intensity, plan.auto_shutdown, children)
+    }
+
+    /// What the group's end means to its parent.
+    fn outcome(&self, end: GroupEnd, family: &Family) -> Result<(), ServiceError> {
+        let child = |index: usize| &family.children[index].0;
+        Err(match end {
+            GroupEnd::Stopped | GroupEnd::Done => return Ok(()),
+            GroupEnd::IntensityExceeded(index) => {
+                GroupError::intensity_exceeded(child(index), self.plan.intensity).into()
+            }
+            GroupEnd::ChildLost(index) => GroupError::child_lost(child(index)).into(),
+            // Its work is over, and will not be better for being done again.
+            GroupEnd::DoneWithFailure(index) => {
+                ServiceError::permanent(GroupError::child_lost(child(index)))
+            }
+        })
+    }
+}
+
+impl JanusService for GroupService {
+    fn name(&self) -> &str {
+        &self.cell.name
+    }
+
+    async fn run(&self, cancel: CancellationToken) -> Result<(), ServiceError> {
+        let children = match self.take_first() {
+            Some(first) => first,
+            None => enroll(&self.shared, &self.plan)?,
+        };
+        let (mut family, mut reports) = self.launch(children);
+        let mut machine = self.machine();
+        let mut stopping = false;
+        let mut next = machine.handle(clock::now(), GroupInput::Start);
+        loop {
+            match next {
+                GroupCommand::Wait => {}
+                GroupCommand::Start(child) => family.permit(child, |permit| permit.go += 1),
+                GroupCommand::Halt(child) => family.permit(child, |permit| permit.halt = permit.go),
+                GroupCommand::Stop(child) => family.children[child].0.request_stop(),
+                GroupCommand::Finish(end) => return self.outcome(end, &family),
+            }
+            let input = tokio::select! {
+                biased;
+                () = cancel.cancelled(), if !stopping => {
+                    stopping = true;
+                    GroupInput::Stop
+                }
+                Some(report) = reports.recv() => report,
+                () = super::sleep_until(machine.deadline()) => GroupInput::Tick,
+            };
+            next = machine.handle(clock::now(), input);
+        }
+    }
+}
+
+/// The children that were never set going end all the same.
+impl Drop for GroupService {
+    fn drop(&mut self) {
+        for child in self.take_first().into_iter().flatten() {
+            abandon(&self.shared, child);
+        }
+    }
+}
+
+fn abandon(shared: &Arc<Shared>, child: Enrolled) {
+    for grandchild in child.first {
+        abandon(shared, grandchild);
+    }
+    child.cell.request_stop();
+    Task::new(child.cell, Arc::clone(shared)).never_began();
+}
+
+/// The children of one run.
+struct Family {
+    children: Vec<(Arc<ServiceCell>, Permit)>,
+    /// Cancelled when the grace of all of them is over.
+    abort: CancellationToken,
+}
+
+impl Family {
+    fn permit(&mut self, child: usize, change: impl FnOnce(&mut Permit)) {
+        let (cell, permit) = &mut self.children[child];
+        change(permit);
+        cell.set_permit(*permit);
+    }
+}
+
+/// Invariant 1. Changes nothing for children that have ended.
+impl Drop for Family {
+    fn drop(&mut self) {
+        for (cell, _) in self.children.iter().rev() {
+            cell.request_stop();
+        }
+        self.abort.cancel();
+    }
+}
+
+/// A child's side of its group.
+#[derive(Debug)]
+pub(crate) struct Parent {
+    index: usize,
+    reports: UnboundedSender<GroupInput>,
+    /// Cancelled when the grace of the whole group is over.
+    pub(super) abort: CancellationToken,
+    /// Invariant 1.
+    _hold: Hold,
+}
+
+impl Parent {
+    /// Reports what came of a step, if it is the group's business. `held` is whether the child waits for a permit now.
+    pub(super) fn report(&self, happened: &[Happening], held: bool, due: Option<Instant>) {
+        let child = self.index;
+        let report = match happened {
+            [
+                ..,
+                Happening {
+                    kind: EventKind::Running,
+                    ..
+                },
+            ] => GroupInput::Ready(child),
+            [.., ended, last] if matches!(last.kind, EventKind::BackingOff { .. }) => {
+                match (&ended.kind, due) {
+                    (
+                        EventKind::RunEnded {
+                            outcome: RunOutcome::Completed | RunOutcome::Failed(_),
+                            ..
+                        },
+                        Some(due),
+                    ) => GroupInput::Down { child, due },
+                    _ => GroupInput::Halted(child),
+                }
+            }
+            [] if held => GroupInput::Halted(child),
+            _ => return,
+        };
+        self.send(report);
+    }
+
+    /// Reports that the child is over.
+    pub(super) fn report_end(&self, reason: Option<&TerminationReason>) {
+        let (child, end) = (self.index, ChildEnd::of(reason));
+        self.send(GroupInput::Ended { child, end });
+    }
+
+    fn send(&self, report: GroupInput) {
+        if self.reports.send(report).is_err() {
+            // The group's run was dropped, and this child is to end.
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Whoever cancels the supervisor's token begins the shutdown. A token calls nobody, so somebody has to wait for it.
+
+use super::drain::drained;
+use crate::report::ShutdownCause;
+use crate::shared::Shared;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+/// Begins to wait. It ends with the fleet.
+pub(crate) fn install(shared: &Arc<Shared>) -> JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        shared.root.cancelled().await;
+        shared.begin_shutdown(ShutdownCause::Requested);
+        drained(&shared).await;
+    })
+}

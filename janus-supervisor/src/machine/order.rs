@@ -1,0 +1,281 @@
+//! Which of the root's services start after which, and stop before them.
+//!
+//! Only services that are in some relation are here. Order is all there is to it, as with systemd's `After=`: a service that ends
+//! no longer holds anybody up, and its restarts concern nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The services that were spawned after others, and those others, by their names.
+#[derive(Debug, Default)]
+pub(crate) struct StartOrder {
+    nodes: BTreeMap<Arc<str>, Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    /// Names can be used again; this tells the services apart.
+    id: u64,
+    after: Vec<Arc<str>>,
+    before: BTreeSet<Arc<str>>,
+    /// It was told to start, or needs nobody to tell it.
+    started: bool,
+    /// It has been up, or has ended: nobody waits for it any longer.
+    up: bool,
+    /// It has ended, and is here only for those that started after it.
+    ended: bool,
+}
+
+/// A service that would have to start after itself: the names on the way round.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Cycle(pub(crate) Vec<Arc<str>>);
+
+/// Somebody to start after.
+#[derive(Debug, Clone)]
+pub(crate) struct Dependency {
+    pub(crate) name: Arc<str>,
+    pub(crate) id: u64,
+    /// It is up, or has ended.
+    pub(crate) up: bool,
+}
+
+impl StartOrder {
+    /// Whether a service of this name could start after those.
+    ///
+    /// # Errors
+    /// [`Cycle`] if one of them is to start after it.
+    pub(crate) fn check(&self, name: &str, after: &[Dependency]) -> Result<(), Cycle> {
+        // How each was come by, the way back to where the search began.
+        let mut seen: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+        let mut ahead: Vec<&str> = Vec::new();
+        for dependency in after {
+            seen.insert(&dependency.name, None);
+            ahead.push(&dependency.name);
+        }
+        while let Some(last) = ahead.pop() {
+            if last == name {
+                let mut path: Vec<Arc<str>> = vec![last.into()];
+                let mut step = seen.get(last).copied().flatten();
+                while let Some(back) = step {
+                    path.push(back.into());
+                    step = seen.get(back).copied().flatten();
+                }
+                path.reverse();
+                return Err(Cycle(path));
+            }
+            for next in self.nodes.get(last).iter().flat_map(|node| &node.after) {
+                if !seen.contains_key(&**next) {
+                    seen.insert(next, Some(last));
+                    ahead.push(next);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a service that has passed the [`check`](Self::check). Answers whether it may start at once. One that is after
+    /// nobody is taken in only if it takes the place of one that others started after.
+    pub(crate) fn add(&mut self, name: &Arc<str>, id: u64, after: Vec<Dependency>) -> bool {
+        if after.is_empty() {
+            if let Some(node) = self.nodes.get_mut(name) {
+                node.begin(id);
+                node.started = true;
+            }
+            return true;
+        }
+        let mut names = Vec::new();
+        for dependency in after {
+            let node = Node::new(dependency.id, dependency.up);
+            let node = self
+                .nodes
+                .entry(Arc::clone(&dependency.name))
+                .or_insert(node);
+            node.before.insert(Arc::clone(name));
+            names.push(dependency.name);
+        }
+        let fresh = Node::new(id, false);
+        let node = self.nodes.entry(Arc::clone(name)).or_insert(fresh);
+        node.begin(id);
+        node.after = names;
+        let may_start = self.may_start(name);
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.started = may_start;
+        }
+        may_start
+    }
+
+    /// A service has become ready. Answers who may start now.
+    pub(crate) fn up(&mut self, name: &str, id: u64) -> Vec<Arc<str>> {
+        match self.nodes.get_mut(name) {
+            Some(node) if node.id == id && !node.up => node.up = true,
+            _ => return Vec::new(),
+        }
+        self.waiting_for(name)
+    }
+
+    /// A service has ended. Answers who may start now, and who may stop now.
+    pub(crate) fn end(&mut self, name: &str, id: u64) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+        let after = match self.nodes.get_mut(name) {
+            Some(node) if node.id == id && !node.ended => {
+                (node.up, node.ended) = (true, true);
+                std::mem::take(&mut node.after)
+            }
+            _ => return (Vec::new(), Vec::new()),
+        };
+        let may_start = self.waiting_for(name);
+        let mut may_stop = Vec::new();
+        for other in after {
+            if let Some(node) = self.nodes.get_mut(&other) {
+                node.before.remove(name);
+                if node.before.is_empty() {
+                    may_stop.push(Arc::clone(&other));
+                    self.forget_if_over(&other);
+                }
+            }
+        }
+        self.forget_if_over(name);
+        (may_start, may_stop)
+    }
+
+    /// Whether nobody is left who started after it.
+    pub(crate) fn may_stop(&self, name: &str) -> bool {
+        self.nodes
+            .get(name)
+            .is_none_or(|node| node.before.is_empty())
+    }
+
+    fn forget_if_over(&mut self, name: &str) {
+        if self
+            .nodes
+            .get(name)
+            .is_some_and(|node| node.ended && node.before.is_empty())
+        {
+            self.nodes.remove(name);
+        }
+    }
+
+    /// Those that are to start after `name`, and wait for nobody else: from now on, they have been told.
+    fn waiting_for(&mut self, name: &str) -> Vec<Arc<str>> {
+        let before = self
+            .nodes
+            .get(name)
+            .into_iter()
+            .flat_map(|node| &node.before);
+        let waiting = before.filter(|name| {
+            let started = self.nodes.get(&***name).is_none_or(|node| node.started);
+            !started && self.may_start(name)
+        });
+        let may_start: Vec<_> = waiting.cloned().collect();
+        for name in &may_start {
+            if let Some(node) = self.nodes.get_mut(name) {
+                node.started = true;
+            }
+        }
+        may_start
+    }
+
+    fn may_start(&self, name: &str) -> bool {
+        let is_up = |name: &Arc<str>| self.nodes.get(name).is_none_or(|node| node.up);
+        let after = self.nodes.get(name).map(|node| &node.after);
+        after.is_none_or(|after| after.iter().all(is_up))
+    }
+}
+
+impl Node {
+    fn new(id: u64, up: bool) -> Self {
+        Self {
+            id,
+            after: Vec::new(),
+            before: BTreeSet::new(),
+            started: true,
+            up,
+            ended: false,
+        }
+    }
+
+    /// Another service of the name has taken its place.
+    const fn begin(&mut self, id: u64) {
+        (self.id, self.up, self.ended) = (id, false, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(names: &[(&str, u64, bool)]) -> Vec<Dependency> {
+        let dependency = |(name, id, up): &(&str, u64, bool)| Dependency {
+            name: (*name).into(),
+            id: *id,
+            up: *up,
+        };
+        names.iter().map(dependency).collect()
+    }
+
+    fn names(names: &[Arc<str>]) -> Vec<&str> {
+        names.iter().map(|name| &**name).collect()
+    }
+
+    #[test]
+    fn each_starts_when_all_it_comes_after_are_up_and_stops_before_them() {
+        let mut order = StartOrder::default();
+        let after = on(&[("db", 0, false), ("cache", 1, true)]);
+        order.check("api", &after).unwrap();
+        assert!(!order.add(&"api".into(), 2, after));
+        assert!(!order.add(&"web".into(), 3, on(&[("api", 2, false)])));
+        assert_eq!(names(&order.up("db", 0)), ["api"]);
+        assert_eq!(names(&order.up("db", 0)), [""; 0], "only once");
+        assert_eq!(names(&order.up("api", 2)), ["web"]);
+
+        assert!(!order.may_stop("db") && !order.may_stop("cache") && !order.may_stop("api"));
+        assert!(order.may_stop("web") && order.may_stop("stranger"));
+        assert_eq!(names(&order.end("web", 3).1), ["api"]);
+        assert_eq!(names(&order.end("api", 2).1), ["db", "cache"]);
+        assert!(order.may_stop("db"));
+    }
+
+    #[test]
+    fn one_that_ends_without_having_been_up_holds_nobody_up() {
+        let mut order = StartOrder::default();
+        assert!(!order.add(
+            &"api".into(),
+            2,
+            on(&[("db", 0, false), ("cache", 1, false)])
+        ));
+        assert_eq!(names(&order.end("db", 0).0), [""; 0], "there is another");
+        assert_eq!(names(&order.end("cache", 1).0), ["api"]);
+    }
+
+    #[test]
+    fn another_of_the_same_name_is_not_mistaken_for_it() {
+        let mut order = StartOrder::default();
+        order.add(&"api".into(), 2, on(&[("db", 0, false)]));
+        assert_eq!(order.up("db", 9), []);
+        assert_eq!(order.end("db", 9), (vec![], vec![]));
+        assert_eq!(names(&order.up("db", 0)), ["api"]);
+    }
+
+    #[test]
+    fn one_that_takes_the_place_of_an_ended_one_still_stops_last() {
+        let mut order = StartOrder::default();
+        order.add(&"api".into(), 2, on(&[("db", 0, true)]));
+        assert_eq!(order.end("db", 0), (vec![], vec![]));
+        assert!(order.add(&"db".into(), 5, vec![]));
+        assert!(!order.may_stop("db"));
+        assert_eq!(names(&order.end("api", 2).1), ["db"]);
+        order.end("db", 5);
+        assert!(order.nodes.is_empty());
+    }
+
+    #[test]
+    fn a_cycle_is_found_however_long() {
+        let mut order = StartOrder::default();
+        order.add(&"b".into(), 1, on(&[("a", 0, true)]));
+        order.add(&"c".into(), 2, on(&[("b", 1, true)]));
+        let cycle = order.check("a", &on(&[("x", 7, true), ("c", 2, true)]));
+        assert_eq!(names(&cycle.unwrap_err().0), ["c", "b", "a"]);
+        let own = order.check("a", &on(&[("a", 0, true)]));
+        assert_eq!(names(&own.unwrap_err().0), ["a"]);
+        assert_eq!(order.check("d", &on(&[("c", 2, true)])), Ok(()));
+    }
+}

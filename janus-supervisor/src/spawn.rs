@@ -1,0 +1,307 @@
+//! From what users wrote to what is registered: every check comes before the first change.
+
+use crate::cell::{CellKind, ServiceCell};
+use crate::driver::caught;
+use crate::error::SpawnError;
+use crate::group::{Child, Group, Recipe};
+use crate::machine::{AutoShutdown, Dependency, Intensity, ServiceMachine, Strategy};
+use crate::shared::Shared;
+use crate::{
+    BackoffConfig, BackoffState, EventKind, RestartPolicy, ServicePhase, SpawnOptions, clock,
+};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// A service or group, checked.
+pub(crate) struct Plan {
+    pub(crate) name: Arc<str>,
+    pub(crate) policy: RestartPolicy,
+    pub(crate) significant: bool,
+    backoff: Arc<BackoffConfig>,
+    grace: Duration,
+    pub(crate) kind: Kind,
+}
+
+/// What there is to run.
+pub(crate) enum Kind {
+    Service(Box<dyn Recipe>),
+    Group(Arc<GroupPlan>),
+}
+
+/// A group, checked, with all in it.
+pub(crate) struct GroupPlan {
+    pub(crate) strategy: Strategy,
+    pub(crate) intensity: Intensity,
+    pub(crate) auto_shutdown: AutoShutdown,
+    pub(crate) children: Vec<Plan>,
+}
+
+/// A child of a group that is registered and has no task yet, and those inside it.
+pub(crate) struct Enrolled {
+    pub(crate) cell: Arc<ServiceCell>,
+    pub(crate) first: Vec<Self>,
+}
+
+/// Whether anything can be spawned here and now. Answers the runtime to spawn on.
+pub(crate) fn runtime(name: &str) -> Result<Handle, SpawnError> {
+    let name = || name.to_owned();
+    let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime { name: name() })?;
+    if caught(|| tokio::time::sleep(Duration::ZERO)).is_err() {
+        return Err(SpawnError::NoTimeDriver { name: name() });
+    }
+    Ok(runtime)
+}
+
+/// Checks the name of a service, and its options as the supervisor's own or as a child of a group.
+///
+/// # Errors
+/// [`SpawnError`]: what is wrong.
+pub(crate) fn check(
+    name: &str,
+    policy: RestartPolicy,
+    options: &SpawnOptions,
+    rule_of_parent: AutoShutdown,
+) -> Result<(), SpawnError> {
+    if let Some(rule) = broken_rule(name) {
+        let name = name.to_owned();
+        return Err(SpawnError::InvalidName { name, rule });
+    }
+    if options.significant && !rule_of_parent.knows_significance() {
+        return Err(invalid(
+            name,
+            "it is significant, but its parent's AutoShutdown is neither AnySignificant nor AllSignificant",
+        ));
+    }
+    if options.significant && policy == RestartPolicy::Always {
+        return Err(invalid(
+            name,
+            "it is significant, but under RestartPolicy::Always it never ends by itself",
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn invalid(name: &str, rule: &'static str) -> SpawnError {
+    let name = name.to_owned();
+    SpawnError::InvalidOptions { name, rule }
+}
+
+/// # Errors
+/// [`SpawnError::InvalidOptions`] if it could not count anything.
+pub(crate) fn check_intensity(name: &str, intensity: Intensity) -> Result<(), SpawnError> {
+    if intensity.within.is_zero() {
+        return Err(invalid(name, "the period of its intensity is zero"));
+    }
+    Ok(())
+}
+
+/// The services to start after.
+///
+/// # Errors
+/// [`SpawnError::UnknownDependency`].
+pub(crate) fn dependencies(
+    shared: &Shared,
+    name: &str,
+    after: &[Arc<str>],
+) -> Result<Vec<Dependency>, SpawnError> {
+    let dependency = |other: &Arc<str>| {
+        if **other == *name {
+            let (name, up, id) = (Arc::clone(other), false, u64::MAX);
+            return Ok(Dependency { name, id, up });
+        }
+        let cell = shared.registry.get(other).filter(|_| !other.contains('/'));
+        let cell = cell.ok_or_else(|| SpawnError::UnknownDependency {
+            name: name.to_owned(),
+            dependency: other.to_string(),
+        })?;
+        Ok(Dependency {
+            name: Arc::clone(&cell.name),
+            id: cell.id,
+            up: match cell.read(|lifecycle| lifecycle.phase()) {
+                ServicePhase::Running | ServicePhase::Stopping | ServicePhase::Terminated => true,
+                ServicePhase::Starting | ServicePhase::BackingOff => false,
+            },
+        })
+    };
+    after.iter().map(dependency).collect()
+}
+
+/// Checks a group and all in it. `path` is that of its parent, with a `/` at the end, or empty.
+///
+/// # Errors
+/// [`SpawnError`]: what is wrong with which part.
+pub(crate) fn plan_group(
+    shared: &Shared,
+    group: Group,
+    path: &str,
+    rule_of_parent: AutoShutdown,
+) -> Result<Plan, SpawnError> {
+    let policy = group.options.restart_policy.unwrap_or_default();
+    let name: Arc<str> = format!("{path}{}", group.name).into();
+    check(&group.name, policy, &group.options, rule_of_parent).map_err(|error| error.at(&name))?;
+    check_intensity(&name, group.intensity)?;
+    let below = format!("{name}/");
+    let mut names = HashSet::new();
+    let mut children = Vec::with_capacity(group.children.len());
+    for child in group.children {
+        let after = match &child {
+            Child::Service(_, options) => &options.after,
+            Child::Group(group) => &group.options.after,
+        };
+        let is_ordered = !after.is_empty();
+        let child = match child {
+            Child::Group(child) => plan_group(shared, child, &below, group.auto_shutdown)?,
+            Child::Service(recipe, options) => {
+                plan_service(shared, recipe, options, &below, group.auto_shutdown)?
+            }
+        };
+        if is_ordered {
+            return Err(invalid(
+                &child.name,
+                "`after` is for the supervisor's own services; the children of a group start in the order they are given",
+            ));
+        }
+        if !names.insert(Arc::clone(&child.name)) {
+            return Err(invalid(
+                &child.name,
+                "another child of its group has that name",
+            ));
+        }
+        children.push(child);
+    }
+    let kind = Kind::Group(Arc::new(GroupPlan {
+        strategy: group.strategy,
+        intensity: group.intensity,
+        auto_shutdown: group.auto_shutdown,
+        children,
+    }));
+    // A group takes as long as those in it, unless it is told otherwise.
+    let grace = group.options.shutdown_grace.unwrap_or(Duration::MAX);
+    Ok(Plan {
+        backoff: backoff(shared, &name, group.options.backoff)?,
+        significant: group.options.significant,
+        name,
+        policy,
+        grace,
+        kind,
+    })
+}
+
+fn plan_service(
+    shared: &Shared,
+    recipe: Box<dyn Recipe>,
+    options: SpawnOptions,
+    path: &str,
+    rule_of_parent: AutoShutdown,
+) -> Result<Plan, SpawnError> {
+    let (own_name, own_policy) = caught(|| (recipe.name().to_owned(), recipe.restart_policy()))
+        .map_err(|source| SpawnError::Panicked { source })?;
+    let policy = options.restart_policy.unwrap_or(own_policy);
+    let name: Arc<str> = format!("{path}{own_name}").into();
+    check(&own_name, policy, &options, rule_of_parent).map_err(|error| error.at(&name))?;
+    Ok(Plan {
+        backoff: backoff(shared, &name, options.backoff)?,
+        grace: options.shutdown_grace.unwrap_or(shared.shutdown_timeout),
+        significant: options.significant,
+        name,
+        policy,
+        kind: Kind::Service(recipe),
+    })
+}
+
+/// The backoff of a service, checked.
+///
+/// # Errors
+/// [`SpawnError::InvalidConfig`].
+pub(crate) fn backoff(
+    shared: &Shared,
+    name: &str,
+    own: Option<Arc<BackoffConfig>>,
+) -> Result<Arc<BackoffConfig>, SpawnError> {
+    shared.backoff(own).map_err(|source| {
+        let name = name.to_owned();
+        SpawnError::InvalidConfig { name, source }
+    })
+}
+
+/// Makes the cells of a group and of all in it. Nobody sees them yet.
+pub(crate) fn prepare(shared: &Shared, now: Instant, plan: &Plan, gated: bool) -> Enrolled {
+    let (id, seed) = shared.next_id();
+    let backoff = BackoffState::new(Arc::clone(&plan.backoff), seed);
+    let machine = ServiceMachine::new(now, Arc::clone(&plan.name), backoff, plan.grace);
+    let machine = if gated { machine.gated() } else { machine };
+    let (kind, below) = match &plan.kind {
+        Kind::Service(_) => (CellKind::Service, &[][..]),
+        Kind::Group(group) => (CellKind::Group, &group.children[..]),
+    };
+    let cell = ServiceCell::new(Arc::clone(&plan.name), id, plan.policy, machine);
+    let cell = cell.with_kind(kind, plan.significant);
+    let first = below.iter().map(|plan| prepare(shared, now, plan, true));
+    Enrolled {
+        cell: Arc::new(cell),
+        first: first.collect(),
+    }
+}
+
+/// Registers them all, or none, and tells everybody.
+///
+/// # Errors
+/// [`SpawnError::DuplicateName`].
+pub(crate) fn register(
+    shared: &Shared,
+    now: Instant,
+    enrolled: &[Enrolled],
+) -> Result<(), SpawnError> {
+    let mut cells = Vec::new();
+    list(enrolled, &mut cells);
+    let replaced = shared
+        .registry
+        .insert_all(&cells)
+        .map_err(|(name, phase)| {
+            let name = name.to_string();
+            SpawnError::DuplicateName { name, phase }
+        })?;
+    for cell in &replaced {
+        shared.tell_removed(cell);
+    }
+    for cell in &cells {
+        shared.tell(cell, now, EventKind::Registered);
+    }
+    Ok(())
+}
+
+fn list(enrolled: &[Enrolled], cells: &mut Vec<Arc<ServiceCell>>) {
+    for child in enrolled {
+        cells.push(Arc::clone(&child.cell));
+        list(&child.first, cells);
+    }
+}
+
+/// Registers the children of a group that runs again.
+///
+/// # Errors
+/// As [`register`].
+pub(crate) fn enroll(shared: &Shared, plan: &GroupPlan) -> Result<Vec<Enrolled>, SpawnError> {
+    let now = clock::now();
+    let children = plan.children.iter();
+    let children: Vec<_> = children
+        .map(|plan| prepare(shared, now, plan, true))
+        .collect();
+    register(shared, now, &children)?;
+    Ok(children)
+}
+
+/// The rule that a service's name breaks, if any.
+fn broken_rule(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        Some("it must not be empty")
+    } else if name.contains('/') {
+        Some("it must not contain '/', which separates the parts of a path")
+    } else if name.chars().any(char::is_control) {
+        Some("it must not contain control characters")
+    } else {
+        None
+    }
+}

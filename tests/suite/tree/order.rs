@@ -1,0 +1,1 @@
+//! In which order: start, stop, dependencies, paths.

@@ -1,0 +1,1 @@
+//! Who restarts with whom, and when a group gives up.
