@@ -3,146 +3,18 @@
 //! Invariants:
 //!
 //! 1. A service is in exactly one phase, at any moment that anybody looks.
-//! 2. Each service is counted in one place: in a series of its own, or in the rest, which is all that have none. A series ends
-//!    with its service; the rest never falls.
-//! 3. An event of a registered service takes one of many locks, briefly, and nothing else that services share. Nobody else's
-//!    code runs under a lock.
+//! 2. A service is counted in one place: in series of its own, in the rest, which is all that have none, or nowhere, once a newer
+//!    one of its name has taken over its series. Series end with their service; the counters of the rest never fall.
+//! 3. All services of one name are behind one lock: while a name passes from one to the next, no moment shows both or neither.
+//! 4. An event takes one of many locks, briefly. A service's first event and its end also touch a number or two that all share.
+//!    Nobody else's code runs under a lock.
 
-use janus_lifecycle::{
-    EventKind, FailureKind, RunOutcome, ServiceEvent, ServicePhase, TerminationReason,
-};
+use crate::counts::{Bounds, Counts, Spreads, index_of};
+use janus_lifecycle::{EventKind, ServiceEvent, ServicePhase};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-const PHASES: usize = ServicePhase::ALL.len();
-const KINDS: usize = FailureKind::ALL.len();
-const REASONS: usize = TerminationReason::LABELS.len();
-
-/// What is counted, about one service or about many.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
-    pub(crate) spawned: u64,
-    pub(crate) restarts: u64,
-    pub(crate) breaker_trips: u64,
-    /// In the order of [`TerminationReason::LABELS`].
-    pub(crate) terminated: [u64; REASONS],
-    /// In the order of [`FailureKind::ALL`].
-    pub(crate) failures: [u64; KINDS],
-    /// How many are in each phase, in the order of [`ServicePhase::ALL`].
-    pub(crate) phases: [u64; PHASES],
-}
-
-impl Counts {
-    fn add(&mut self, other: &Self) {
-        self.spawned += other.spawned;
-        self.restarts += other.restarts;
-        self.breaker_trips += other.breaker_trips;
-        let sum =
-            |into: &mut [u64], from: &[u64]| into.iter_mut().zip(from).for_each(|(n, m)| *n += m);
-        sum(&mut self.terminated, &other.terminated);
-        sum(&mut self.failures, &other.failures);
-        sum(&mut self.phases, &other.phases);
-    }
-
-    fn count(&mut self, event: &EventKind) {
-        match event {
-            EventKind::Registered => self.spawned += 1,
-            EventKind::Restarting => self.restarts += 1,
-            EventKind::BreakerOpened { .. } => self.breaker_trips += 1,
-            EventKind::RunEnded {
-                outcome: RunOutcome::Failed(failure),
-                ..
-            } => {
-                let kinds = FailureKind::ALL;
-                if let Some(i) = kinds.iter().position(|kind| *kind == failure.kind()) {
-                    self.failures[i] += 1;
-                }
-            }
-            EventKind::Terminated { reason } => {
-                let labels = TerminationReason::LABELS;
-                if let Some(i) = labels.iter().position(|label| *label == reason.as_str()) {
-                    self.terminated[i] += 1;
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// How values are spread over buckets.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Spread {
-    /// How many are in each bucket and in none below it. The last one, which has no bound, is not here.
-    pub(crate) buckets: Box<[u64]>,
-    pub(crate) sum: f64,
-    pub(crate) count: u64,
-}
-
-impl Spread {
-    fn new(bounds: &[f64]) -> Self {
-        Self {
-            buckets: vec![0; bounds.len()].into(),
-            ..Self::default()
-        }
-    }
-
-    fn record(&mut self, bounds: &[f64], value: f64) {
-        let i = bounds.partition_point(|bound| *bound < value);
-        if let Some(bucket) = self.buckets.get_mut(i) {
-            *bucket += 1;
-        }
-        self.sum += value;
-        self.count += 1;
-    }
-
-    fn add(&mut self, other: &Self) {
-        let pairs = self.buckets.iter_mut().zip(&other.buckets);
-        pairs.for_each(|(n, m)| *n += m);
-        self.sum += other.sum;
-        self.count += other.count;
-    }
-}
-
-/// The two histograms of one service, or of many.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Spreads {
-    pub(crate) uptime: Spread,
-    pub(crate) delay: Spread,
-}
-
-/// The boundaries of the two histograms, if they are counted here; both empty if OpenTelemetry does it.
-#[derive(Debug, Default)]
-pub(crate) struct Bounds {
-    pub(crate) uptime: Vec<f64>,
-    pub(crate) delay: Vec<f64>,
-}
-
-impl Spreads {
-    fn new(bounds: &Bounds) -> Self {
-        Self {
-            uptime: Spread::new(&bounds.uptime),
-            delay: Spread::new(&bounds.delay),
-        }
-    }
-
-    fn count(&mut self, bounds: &Bounds, event: &EventKind) {
-        match event {
-            EventKind::RunEnded { ran_for, .. } => {
-                self.uptime.record(&bounds.uptime, ran_for.as_secs_f64());
-            }
-            EventKind::BackingOff { delay, .. } => {
-                self.delay.record(&bounds.delay, delay.as_secs_f64());
-            }
-            _ => {}
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.uptime.add(&other.uptime);
-        self.delay.add(&other.delay);
-    }
-}
 
 /// For how many services there are series of their own. Observers may share it.
 #[derive(Debug)]
@@ -158,8 +30,8 @@ impl Room {
         self.0.fetch_update(Relaxed, Relaxed, less).is_ok()
     }
 
-    fn give_back(&self) {
-        self.0.fetch_add(1, Relaxed);
+    fn give_back(&self, services: usize) {
+        self.0.fetch_add(services, Relaxed);
     }
 }
 
@@ -168,33 +40,73 @@ impl Room {
 enum Place {
     Own(Box<(Counts, Spreads)>),
     Rest,
-    /// Another service has its name now, and shows in its place.
+    /// A newer service of its name has taken over its series.
     Nowhere,
 }
 
 /// One service.
 #[derive(Debug)]
 struct Service {
+    id: u64,
     name: Arc<str>,
     phase: ServicePhase,
     place: Place,
 }
 
+impl Service {
+    /// Whether an event is about this one. Other names can have the same hash, and other services the same name.
+    fn is_of(&self, event: &ServiceEvent) -> bool {
+        self.id == event.id && self.name == event.service
+    }
+
+    fn own(&self) -> Option<&(Counts, Spreads)> {
+        match &self.place {
+            Place::Own(own) => Some(own),
+            Place::Rest | Place::Nowhere => None,
+        }
+    }
+}
+
+/// The services of some of the names.
 #[derive(Debug, Default)]
 struct Shard {
-    services: HashMap<u64, Service>,
-    active: u64,
-    /// Whether there ever was a service without a series of its own.
+    /// By the hash of the name. There is more than one where a name is used again before its last service is removed.
+    services: HashMap<u64, Vec<Service>, BuildHasherDefault<Hashed>>,
+    /// How many have series of their own.
+    own: usize,
+    /// Whether there ever was one without.
     has_rest: bool,
     rest: (Counts, Spreads),
+}
+
+/// The hasher for keys that are hashes.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0.rotate_left(8) ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// All services of one supervisor.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     shards: [Mutex<Shard>; 32],
-    /// Which service has a name now: names can be used again. Only registering and removing look here.
-    names: Mutex<HashMap<Arc<str>, u64>>,
+    /// A name is hashed once for each event: the hash says which shard it is in, and where in there.
+    hasher: RandomState,
+    /// Services that are registered and have not terminated.
+    active: AtomicU64,
     room: Arc<Room>,
     bounds: Bounds,
 }
@@ -211,7 +123,8 @@ impl Fleet {
         };
         Self {
             shards: std::array::from_fn(shard),
-            names: Mutex::default(),
+            hasher: RandomState::new(),
+            active: AtomicU64::new(0),
             room,
             bounds,
         }
@@ -222,116 +135,128 @@ impl Fleet {
         &self.bounds
     }
 
-    /// Takes note of one event.
-    pub(crate) fn count(&self, event: &ServiceEvent) {
+    /// Takes note of one event, and answers whether it is counted anywhere.
+    pub(crate) fn count(&self, event: &ServiceEvent) -> bool {
+        let hash = self.hasher.hash_one(&*event.service);
+        let mut shard = self.shard(hash);
         match event.kind {
-            EventKind::Registered => self.register(event),
-            EventKind::Removed => self.remove(event.id),
+            EventKind::Registered => self.register(&mut shard, hash, event),
+            EventKind::Removed => self.remove(&mut shard, hash, event),
             _ => {}
         }
-        let mut shard = self.shard(event.id);
-        let Shard {
-            services,
-            active,
-            rest,
-            ..
-        } = &mut *shard;
-        let Some(service) = services.get_mut(&event.id) else {
+        let Shard { services, rest, .. } = &mut *shard;
+        let mut candidates = services.get_mut(&hash).into_iter().flatten();
+        let Some(service) = candidates.find(|service| service.is_of(event)) else {
             // Removed. Or nobody told of its registration: the observer came late, and cannot know what it missed.
-            return;
+            return false;
         };
         let before = service.phase;
+        if before.is_terminal() {
+            // Nothing follows an end: this is about another supervisor's service of the same name and id.
+            return false;
+        }
         let after = event.kind.phase().unwrap_or(before);
         service.phase = after;
-        if after.is_terminal() && !before.is_terminal() {
-            *active -= 1;
+        if after.is_terminal() {
+            self.active.fetch_sub(1, Relaxed);
         }
         let (counts, spreads) = match &mut service.place {
             Place::Own(own) => &mut **own,
             Place::Rest => rest,
-            Place::Nowhere => return,
+            Place::Nowhere => return false,
         };
         counts.count(&event.kind);
         counts.phases[index_of(before)] -= 1;
         counts.phases[index_of(after)] += 1;
         spreads.count(&self.bounds, &event.kind);
+        true
     }
 
-    /// Makes a place for a service, where it is starting.
-    fn register(&self, event: &ServiceEvent) {
+    /// Makes a place for a service, where it is starting. It takes over the series of its name, if there are any.
+    fn register(&self, shard: &mut Shard, hash: u64, event: &ServiceEvent) {
+        // One observer of two supervisors may be told of the same name and id twice.
+        self.remove(shard, hash, event);
+        let of_hash = shard.services.entry(hash);
+        let of_hash = of_hash.or_insert_with(|| Vec::with_capacity(1));
+        let predecessor = of_hash
+            .iter_mut()
+            .find(|old| old.name == event.service && old.own().is_some());
+        let takes_over = predecessor.is_some();
+        if let Some(old) = predecessor {
+            old.place = Place::Nowhere;
+        }
         let starting = |counts: &mut Counts| counts.phases[index_of(ServicePhase::Starting)] += 1;
-        let own = self.room.take().then(|| {
-            self.take_name(event);
-            let mut counts = Counts::default();
-            starting(&mut counts);
-            Box::new((counts, Spreads::new(&self.bounds)))
-        });
-        let mut shard = self.shard(event.id);
-        shard.active += 1;
-        if own.is_none() {
+        let place = if takes_over || self.room.take() {
+            shard.own += usize::from(!takes_over);
+            let mut own = (Counts::default(), Spreads::new(&self.bounds));
+            starting(&mut own.0);
+            Place::Own(Box::new(own))
+        } else {
             shard.has_rest = true;
             starting(&mut shard.rest.0);
-        }
-        let service = Service {
+            Place::Rest
+        };
+        of_hash.push(Service {
+            id: event.id,
             name: Arc::clone(&event.service),
             phase: ServicePhase::Starting,
-            place: own.map_or(Place::Rest, Place::Own),
-        };
-        shard.services.insert(event.id, service);
+            place,
+        });
+        self.active.fetch_add(1, Relaxed);
     }
 
-    /// Sees to it that a name has no other series than this service's.
-    fn take_name(&self, event: &ServiceEvent) {
-        let old = lock(&self.names).insert(Arc::clone(&event.service), event.id);
-        let Some(old) = old else { return };
-        if let Some(old) = self.shard(old).services.get_mut(&old) {
-            if matches!(old.place, Place::Own(_)) {
-                old.place = Place::Nowhere;
-                self.room.give_back();
-            }
-        }
-    }
-
-    fn remove(&self, id: u64) {
-        let mut shard = self.shard(id);
-        let Some(gone) = shard.services.remove(&id) else {
+    /// Forgets a service, if it is known.
+    fn remove(&self, shard: &mut Shard, hash: u64, event: &ServiceEvent) {
+        let Some(of_hash) = shard.services.get_mut(&hash) else {
             return;
         };
+        let Some(i) = of_hash.iter().position(|service| service.is_of(event)) else {
+            return;
+        };
+        let gone = of_hash.swap_remove(i);
+        if of_hash.is_empty() {
+            shard.services.remove(&hash);
+        }
         if !gone.phase.is_terminal() {
-            shard.active -= 1;
+            self.active.fetch_sub(1, Relaxed);
         }
         match gone.place {
+            Place::Own(_) => {
+                shard.own -= 1;
+                self.room.give_back(1);
+            }
             Place::Rest => shard.rest.0.phases[index_of(gone.phase)] -= 1,
             Place::Nowhere => {}
-            Place::Own(_) => {
-                drop(shard);
-                self.room.give_back();
-                let mut names = lock(&self.names);
-                if names.get(&gone.name) == Some(&id) {
-                    names.remove(&gone.name);
-                }
-            }
+        }
+    }
+
+    /// Gives its room back, once no event will come any more. What it has counted can still be shown.
+    pub(crate) fn close(&self) {
+        for shard in &self.shards {
+            self.room.give_back(lock(shard).own);
         }
     }
 
     /// Services that are registered and have not terminated.
     pub(crate) fn active(&self) -> u64 {
-        self.shards.iter().map(|shard| lock(shard).active).sum()
+        self.active.load(Relaxed)
     }
 
-    /// Shows what is counted of every service with a series of its own, and of the rest (without a name), if there is any. Calls
+    /// Shows what is counted of every service with series of its own, and of the rest (without a name), if there is any. Calls
     /// `visit` without a lock, with copies of one moment for each service.
     pub(crate) fn visit(&self, mut visit: impl FnMut(Option<&Arc<str>>, &Counts, &Spreads)) {
         let mut rest: Option<(Counts, Spreads)> = None;
         let mut copies = Vec::new();
         for shard in &self.shards {
             let shard = lock(shard);
-            copies.extend(shard.services.values().filter_map(|service| {
-                let Place::Own(own) = &service.place else {
-                    return None;
-                };
-                Some((Arc::clone(&service.name), own.clone()))
-            }));
+            // Without the label there can be very many services, and not one to show.
+            if shard.own > 0 {
+                let services = shard.services.values().flatten();
+                copies.extend(services.filter_map(|service| {
+                    let own = service.own()?;
+                    Some((Arc::clone(&service.name), own.clone()))
+                }));
+            }
             let more = shard.has_rest.then(|| shard.rest.clone());
             drop(shard);
             match (&mut rest, more) {
@@ -341,8 +266,8 @@ impl Fleet {
                 }
                 (rest, more) => *rest = rest.take().or(more),
             }
-            for (name, own) in copies.drain(..) {
-                visit(Some(&name), &own.0, &own.1);
+            for (name, (counts, spreads)) in copies.drain(..) {
+                visit(Some(&name), &counts, &spreads);
             }
         }
         if let Some((counts, spreads)) = &rest {
@@ -350,21 +275,14 @@ impl Fleet {
         }
     }
 
-    fn shard(&self, id: u64) -> MutexGuard<'_, Shard> {
-        let shards = self.shards.len() as u64;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "less than the number of shards"
-        )]
-        let i = (id % shards) as usize;
+    /// The one for the names of this hash.
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        // Not by the bits that the map inside goes by: the lowest and the highest.
+        let i = (hash >> 32) as usize % self.shards.len();
         lock(&self.shards[i])
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn index_of(phase: ServicePhase) -> usize {
-    phase as usize
 }

@@ -59,7 +59,7 @@ instruments! {
     ACTIVE: Gauge "active_services", "active_services", "{service}", &[],
         "Services that are registered and have not terminated.";
     PHASE: Gauge "service_phase", "service_phase", "{service}", &["service", "phase"],
-        "1 for the phase that the service is in, 0 for the others.";
+        "How many services are in the phase: of a single one, 1 for the phase that it is in and 0 for the others.";
     UPTIME: Histogram "uptime", "uptime_seconds", "s", &["service"],
         "How long runs lasted.";
     BACKOFF_DELAY: Histogram "backoff_delay", "backoff_delay_seconds", "s", &["service"],

@@ -41,10 +41,10 @@ assert!(exporter.render()?.contains("janus_supervisor_restarts_total{service=\"f
 //! | `janus_supervisor_uptime_seconds` | histogram | `service` |
 //! | `janus_supervisor_backoff_delay_seconds` | histogram | `service` |
 //!
-//! - Every counter of a service exists at zero, for every `reason` and `kind`, from the moment the service is registered, so
-//!   that `increase()` does not miss a first failure.
+//! - Every counter of a service exists from the moment the service is registered, for every `reason` and `kind`: `spawned_total`
+//!   at one, the others at zero, so that `increase()` does not miss a first failure.
 //! - `service_phase` is 1 for the phase that the service is in and 0 for the others, so that its average over time is the
-//!   share of time in that phase.
+//!   share of time in that phase. Where a series is about many services, it is how many of them are in the phase.
 //! - A service's series go away when the supervisor forgets the service.
 //!
 //! # Histograms
@@ -76,17 +76,21 @@ assert!(exporter.render()?.contains("janus_supervisor_restarts_total{service=\"f
 //! # Huge fleets
 //!
 //! [`OtelObserverBuilder::without_service_label`] leaves out the `service` label: totals over the fleet, and the number of
-//! services in each phase, at a cost that does not grow with the fleet.
+//! services in each phase. A scrape then costs the same for any number of services; the observer still keeps a record of each.
 //!
 //! `PrometheusExporter` has series for as many services as it is told to expect (2,000 by default: 100,000 samples a scrape). Those
 //! that register beyond that share one series in each metric, which is labelled `otel_metric_overflow` and loses nothing; a
 //! service that has series of its own keeps them. With a provider of your own, the SDK folds series beyond its limit (2,000 in
 //! each metric, not services) in a way of its own, which loses counts: raise the limit by a view.
 //!
+//! With delta temporality on a provider of your own, leave out the label, too, or never use a name again: a name's next service
+//! begins at zero, and the SDK subtracts from that what it last saw of the one before, which overflows.
+//!
 //! # Features
 //!
 //! - `prometheus` (off by default): `PrometheusExporter`.
 
+mod counts;
 mod fleet;
 mod instruments;
 mod observer;

@@ -1,6 +1,7 @@
 //! The observer, and how it is set up.
 
-use crate::fleet::{Bounds, Counts, Fleet, Room};
+use crate::counts::{Bounds, Counts};
+use crate::fleet::{Fleet, Room};
 use crate::instruments::{
     ACTIVE, BACKOFF_DELAY, BREAKER_TRIPS, DELAY_BUCKETS, FAILURES, Instrument, InstrumentKind,
     PHASE, RESTARTS, SPAWNED, TERMINATED, UPTIME, UPTIME_BUCKETS,
@@ -15,7 +16,8 @@ use std::sync::{Arc, Weak};
 
 /// An [`Observer`] that turns events into OpenTelemetry metrics. See the crate's documentation for the list.
 ///
-/// One observer counts one supervisor. For two supervisors on one `Meter`, make two observers and tell them apart by
+/// One observer counts one supervisor: two would give the same numbers to their services, and perhaps the same names. For two
+/// supervisors on one `Meter`, make two observers and tell them apart by
 /// [`with_attribute`](OtelObserverBuilder::with_attribute) or [`with_prefix`](OtelObserverBuilder::with_prefix).
 ///
 /// When it is dropped, its counters and gauges are no longer reported.
@@ -181,8 +183,8 @@ impl OtelObserver {
 
 impl Observer for OtelObserver {
     fn observe(&self, event: &ServiceEvent) {
-        self.state.fleet.count(event);
-        let Some([uptime, delay]) = &self.histograms else {
+        let counted = self.state.fleet.count(event);
+        let Some([uptime, delay]) = self.histograms.as_ref().filter(|_| counted) else {
             return;
         };
         let (histogram, value) = match &event.kind {
@@ -195,6 +197,13 @@ impl Observer for OtelObserver {
             attributes.push(service_label(&event.service));
         }
         histogram.record(value.as_secs_f64(), &attributes);
+    }
+}
+
+impl Drop for OtelObserver {
+    /// Gives its room back at once. Whoever is collecting just now may keep the state a little longer.
+    fn drop(&mut self) {
+        self.state.fleet.close();
     }
 }
 

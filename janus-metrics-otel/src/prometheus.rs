@@ -1,6 +1,7 @@
 //! The Prometheus path: registry, reader, provider and text exposition in one.
 
-use crate::fleet::{Room, Spread};
+use crate::counts::Spread;
+use crate::fleet::Room;
 use crate::instruments::{ACTIVE, BACKOFF_DELAY, Instrument, InstrumentKind, UPTIME};
 use crate::observer::{NUMBERS, OVERFLOW, OtelObserver, OtelObserverBuilder, State};
 use crate::settings::{SettingsError, prometheus_name};
@@ -12,6 +13,7 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 use prometheus::{Registry, TextEncoder};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -119,6 +121,8 @@ impl PrometheusExporter {
     }
 
     /// An observer for one supervisor, with the default settings.
+    ///
+    /// To run two supervisors at the same time, tell their observers apart: see [`observer_with`](Self::observer_with).
     #[must_use]
     pub fn observer(&self) -> Arc<OtelObserver> {
         let defaults = OtelObserver::builder();
@@ -126,6 +130,10 @@ impl PrometheusExporter {
     }
 
     /// An observer for one supervisor.
+    ///
+    /// Observers with the same prefix and attributes, as Prometheus spells them, have the same series: of these, the newest is
+    /// shown. So a supervisor's successor takes its place. To run two supervisors at the same time, tell them apart by
+    /// [`with_attribute`](OtelObserverBuilder::with_attribute) or [`with_prefix`](OtelObserverBuilder::with_prefix).
     ///
     /// # Errors
     /// As [`OtelObserverBuilder::build`].
@@ -171,14 +179,20 @@ impl PrometheusExporter {
             .map_err(|error| PrometheusError::Encode(error.to_string()))
     }
 
-    /// What the observers that are still there have counted.
+    /// What the observers that are still there have counted; of those with the same series, the newest.
     fn states(&self) -> Vec<Arc<State>> {
         let mut observers = self
             .observers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         observers.retain(|state| state.strong_count() > 0);
-        observers.iter().filter_map(Weak::upgrade).collect()
+        let mut known = HashSet::new();
+        let newest_first = observers.iter().rev().filter_map(Weak::upgrade);
+        let mut states: Vec<_> = newest_first
+            .filter(|state| known.insert(identity(state)))
+            .collect();
+        states.reverse();
+        states
     }
 }
 
@@ -203,6 +217,14 @@ pub enum PrometheusError {
     /// The metrics could not be written as text.
     #[error("cannot write the metrics as Prometheus text: {0}")]
     Encode(String),
+}
+
+/// The prefix and the labels that tell an observer's series from those of others. An empty label is none to Prometheus.
+fn identity(state: &State) -> (String, BTreeMap<String, String>) {
+    let attributes = state.attributes.iter();
+    let label = |own: &KeyValue| (prometheus_name(own.key.as_str()), own.value.to_string());
+    let labels = attributes.map(label).filter(|(_, value)| !value.is_empty());
+    (prometheus_name(&state.prefix), labels.collect())
 }
 
 /// All metrics of one observer, in the order of the table.

@@ -10,6 +10,7 @@
 mod histogram;
 mod history;
 mod hostile;
+mod meter;
 mod observers;
 mod overflow;
 mod parser;

@@ -144,3 +144,119 @@ fn an_observer_in_the_place_of_a_dropped_one_begins_at_zero() {
         assert_eq!(shown.sum(&name, &[]), Some(0.0), "{name}");
     }
 }
+
+/// Otherwise Prometheus would refuse the whole scrape.
+#[test]
+fn of_observers_with_the_same_series_the_newest_shows() {
+    let plain = OtelObserver::builder;
+    let with = |attributes: &[(&'static str, &'static str)]| {
+        attributes.iter().fold(plain(), |settings, (key, value)| {
+            settings.with_attribute(KeyValue::new(*key, *value))
+        })
+    };
+    for (old, new) in [
+        (plain(), plain()),
+        (
+            plain().with_prefix("my.fleet"),
+            plain().with_prefix("my-fleet"),
+        ),
+        (with(&[("my.zone", "a")]), with(&[("my_zone", "a")])),
+        (
+            with(&[("a", "1"), ("b", "2")]),
+            with(&[("b", "2"), ("a", "1")]),
+        ),
+        (plain(), with(&[("zone", "")])),
+        (plain(), plain().without_service_label()),
+    ] {
+        let exporter = PrometheusExporter::new().unwrap();
+        let old = exporter.observer_with(old).unwrap();
+        Told::new(&[&*old], 0, "old").registered();
+        Told::new(&[&*old], 1, "feed").registered();
+        let shown = |active: f64, old: bool| {
+            let shown = scrape(&exporter);
+            let families = shown.families.values().flat_map(|family| &family.samples);
+            let of_active = families.filter(|sample| sample.name.ends_with("_active_services"));
+            let of_active: Vec<f64> = of_active.map(|sample| sample.value).collect();
+            assert_eq!(of_active, [active], "{exporter:?}");
+            assert_eq!(shown.values_of("service").contains("old"), old);
+        };
+        shown(2.0, true);
+        let new = exporter.observer_with(new).unwrap();
+        Told::new(&[&*new], 0, "feed").registered();
+        shown(1.0, false);
+        drop(new);
+        shown(2.0, true);
+    }
+}
+
+#[test]
+fn observers_with_other_values_of_an_attribute_are_all_shown() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let plain = exporter.observer();
+    let (edge, core) = (
+        exporter.observer_with(named("edge")).unwrap(),
+        exporter.observer_with(named("core")).unwrap(),
+    );
+    for observer in [&plain, &edge, &core] {
+        Told::new(&[&**observer], 0, "feed").registered();
+    }
+    let shown = scrape(&exporter);
+    let active = "janus_supervisor_active_services";
+    assert_eq!(shown.samples(active, &[]).count(), 3);
+}
+
+/// Not what it is for: each supervisor gives the same numbers to its services. Nothing goes wrong for good all the same.
+#[test]
+fn one_observer_of_several_supervisors_comes_back_to_none_active() {
+    for names in [["a", "b", "c"], ["a"; 3], ["a", "b", "a"]] {
+        for room in [0, 1, 10] {
+            let exporter = PrometheusExporter::builder().with_max_services(room);
+            let exporter = exporter.build().unwrap();
+            let observer = exporter.observer();
+            let [mut first, mut second, mut third] =
+                names.map(|name| Told::new(&[&*observer], 0, name));
+            first.registered().running();
+            second.registered();
+            first.stopped(ms(1));
+            second.running();
+            first.tell(EventKind::Removed);
+            third.registered();
+            second.failed(FailureKind::Error, ms(1)).stopped(ms(1));
+            third.running().stopped(ms(1));
+            second.tell(EventKind::Removed);
+            third.tell(EventKind::Removed);
+            let shown = scrape(&exporter);
+            let active = shown.sum("janus_supervisor_active_services", &[]);
+            assert_eq!(active, Some(0.0), "{names:?}, room for {room}");
+            let phases = shown.sum("janus_supervisor_service_phase", &[]);
+            assert_eq!(phases.unwrap_or(0.0), 0.0, "{names:?}, room for {room}");
+        }
+    }
+}
+
+/// The numbers are the same, the names are not: none is taken for the other.
+#[test]
+fn services_with_the_same_number_and_other_names_are_all_active() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let observer = exporter.observer();
+    for name in 0..100 {
+        let mut service = Told::new(&[&*observer], 0, &name.to_string());
+        service.registered().running();
+    }
+    let shown = scrape(&exporter);
+    let active = shown.sum("janus_supervisor_active_services", &[]);
+    assert_eq!(active, Some(100.0));
+    assert_eq!(shown.values_of("service").len(), 100);
+}
+
+#[test]
+fn service_that_registers_twice_is_active_once() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let observer = exporter.observer();
+    let mut feed = Told::new(&[&*observer], 0, "feed");
+    feed.registered().running().registered();
+    let active = || scrape(&exporter).sum("janus_supervisor_active_services", &[]);
+    assert_eq!(active(), Some(1.0));
+    feed.stopped(ms(1));
+    assert_eq!(active(), Some(0.0));
+}

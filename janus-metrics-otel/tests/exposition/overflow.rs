@@ -155,6 +155,74 @@ fn a_fleet_in_the_place_of_another_has_room_at_once() {
     }
 }
 
+/// As when a supervisor is replaced by a new one, whose services have the same names or others.
+#[test]
+fn room_of_a_dropped_observer_is_there_for_the_next() {
+    let exporter = small();
+    for round in 0..3 {
+        let observer = exporter.observer();
+        for id in 0..ROOM {
+            let name = format!("{}-{id}", round % 2);
+            fail_once(Told::new(&[&*observer], id, &name).registered());
+        }
+        let shown = scrape(&exporter);
+        assert_eq!(shown.values_of("otel_metric_overflow").len(), 0, "{round}");
+        assert_eq!(shown.values_of("service").len(), ROOM as usize, "{round}");
+    }
+}
+
+#[test]
+fn room_does_not_grow_when_names_are_used_again() {
+    let exporter = small();
+    let old = exporter.observer();
+    for id in 0..SERVICES {
+        Told::new(&[&*old], id, "feed").registered();
+    }
+    drop(old);
+    let new = exporter.observer();
+    for id in 0..=ROOM {
+        Told::new(&[&*new], id, &id.to_string()).registered();
+    }
+    let shown = scrape(&exporter);
+    let spawned = shown.sum("janus_supervisor_spawned_total", &OVERFLOW);
+    assert_eq!(spawned, Some(1.0));
+}
+
+/// The series of a name pass on when it is used again, also if there is no room for more, and nobody else's.
+#[test]
+fn successor_in_a_full_fleet_takes_over_the_series_of_its_name() {
+    let exporter = small();
+    let observer = exporter.observer();
+    let mut services: Vec<Told<'_>> = (0..=ROOM)
+        .map(|id| Told::new(&[&*observer], id, &id.to_string()))
+        .collect();
+    for service in &mut services {
+        fail_once(service.registered());
+    }
+    let old = &mut services[0];
+    old.stopped(ms(1));
+    let mut new = Told::new(&[&*observer], SERVICES, "0");
+    new.registered();
+    for removed in [false, true] {
+        if removed {
+            old.tell(EventKind::Removed);
+            new.running();
+        }
+        let shown = scrape(&exporter);
+        let spawned = |labels| shown.sum("janus_supervisor_spawned_total", labels);
+        assert_eq!(spawned(&[("service", "0")]), Some(1.0), "{removed}");
+        assert_eq!(spawned(&OVERFLOW), Some(1.0), "{removed}");
+        let failures = "janus_supervisor_failures_total";
+        assert_eq!(shown.sum(failures, &[("service", "0")]), Some(0.0));
+    }
+
+    // What it took over it gives back.
+    new.stopped(ms(1)).tell(EventKind::Removed);
+    Told::new(&[&*observer], SERVICES + 1, "late").registered();
+    let shown = scrape(&exporter);
+    assert!(shown.values_of("service").contains("late"));
+}
+
 #[test]
 fn room_for_nobody_or_for_everybody_is_no_panic() {
     for room in [0, 1, usize::MAX] {

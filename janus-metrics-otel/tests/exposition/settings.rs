@@ -196,7 +196,6 @@ fn meter_of_another_provider_works_without_the_exporter() {
     one_of_everything(&[&observer]);
 }
 
-/// Otherwise OpenTelemetry drops the metrics without a word, or Prometheus refuses the whole scrape.
 /// The whole way through OpenTelemetry shows what the exporter's own way shows, but for the histograms without a value, which
 /// OpenTelemetry does not know.
 #[test]
@@ -240,6 +239,7 @@ fn metric_of_ones_own_with_the_name_of_ours_is_refused() {
     assert!(error.contains("janus_supervisor_restarts_total"), "{error}");
 }
 
+/// Otherwise OpenTelemetry drops the metrics without a word, or Prometheus refuses the whole scrape.
 #[test]
 fn settings_that_no_metric_can_have_are_refused_by_name() {
     let refused = |settings: OtelObserverBuilder, by_name: &str| {

@@ -30,6 +30,15 @@ fn step(service: &mut Told<'_>, n: u64) {
     });
 }
 
+/// Ends the other threads, also when a look panics.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// Services that fail and run again as fast as they can while `look` is shown one scrape after the other. At any moment they are
 /// in all phases of that; none begins or ends. Answers how many restarts there were.
 fn storm(exporter: &PrometheusExporter, observer: &dyn Observer, look: impl Fn(&str)) -> u64 {
@@ -61,13 +70,6 @@ fn storm(exporter: &PrometheusExporter, observer: &dyn Observer, look: impl Fn(&
                     }
                 }
             });
-        }
-        // Also when `look` panics: the threads must end.
-        struct Over<'a>(&'a AtomicBool);
-        impl Drop for Over<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, SeqCst);
-            }
         }
         let _over = Over(&over);
         for _ in 0..SCRAPES {
@@ -161,4 +163,76 @@ fn scrapes_at_the_same_time_are_all_whole() {
     let sorted = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
     let text = exporter.render().unwrap();
     assert_eq!(sorted(&text), sorted(&expected));
+}
+
+/// Looks so many times while another thread does `act` again and again; no two looks see the same.
+fn meanwhile(mut act: impl FnMut() + Send, looks: usize, look: impl Fn()) {
+    let (over, acts) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let (_over, acts) = (Over(&over), &acts);
+        let over = &over;
+        let thread = scope.spawn(move || {
+            while !over.load(SeqCst) {
+                act();
+                acts.fetch_add(1, SeqCst);
+            }
+        });
+        for _ in 0..looks {
+            let before = acts.load(SeqCst);
+            look();
+            while acts.load(SeqCst) == before && !thread.is_finished() {
+                std::thread::yield_now();
+            }
+        }
+    });
+}
+
+/// Removed services of the name follow each other as fast as they can. The others make a scrape long.
+#[test]
+fn scrape_while_a_name_passes_on_shows_exactly_one_of_its_services() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let observer = exporter.observer();
+    for id in 1..SERVICES {
+        Told::new(&[&*observer], id, &format!("s{id}")).registered();
+    }
+    let mut old = Told::new(&[&*observer], 0, "feed");
+    old.registered();
+    let mut ids = SERVICES..;
+    let pass_on = || {
+        let id = ids.next().unwrap();
+        let mut new = Told::new(&[&*observer], id, "feed");
+        old.stopped(Duration::ZERO);
+        new.registered().running();
+        old.tell(EventKind::Removed);
+        old = new;
+    };
+    meanwhile(pass_on, SCRAPES, || {
+        let text = exporter.render().unwrap();
+        let spawned = samples(&text, "janus_supervisor_spawned_total");
+        let of_feed = spawned.iter().filter(|s| s.label("service") == "feed");
+        assert_eq!(of_feed.count(), 1);
+        assert_eq!(spawned.len() as u64, SERVICES);
+    });
+}
+
+/// Each begins before the one before it ends.
+#[test]
+fn scrape_while_services_take_turns_never_sees_none_or_three_active() {
+    let exporter = PrometheusExporter::new().unwrap();
+    let settings = OtelObserver::builder().without_service_label();
+    let observer = exporter.observer_with(settings).unwrap();
+    let service = |id: u64| Told::new(&[&*observer], id, &format!("s{}", id % SERVICES));
+    let mut old = service(0);
+    old.registered();
+    let mut ids = 1..;
+    let take_turns = || {
+        let mut new = service(ids.next().unwrap());
+        new.registered();
+        old.stopped(Duration::ZERO).tell(EventKind::Removed);
+        old = new;
+    };
+    meanwhile(take_turns, 600, || {
+        let active = sum(&exporter.render().unwrap(), "active_services");
+        assert!((1..=2).contains(&active), "{active}");
+    });
 }
