@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let reason = service.termination_reason.unwrap_or_default();
         println!("{}: {reason}", service.service_name);
     }
-    // In a real `main`: `std::process::ExitCode`, so that an outer supervisor notices.
+    // In a real `main`: `std::process::exit`, so that an outer supervisor notices, and no stuck thread is waited for.
     println!("exit code {}", report.exit_code());
     Ok(())
 }

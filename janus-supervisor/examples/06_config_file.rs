@@ -3,8 +3,8 @@
 //! Prints:
 //! ```text
 //! shutdown within 10s, first delay 250ms
-//! base_delay: "5 parsecs" is not a duration like "250ms" or "5m": unknown time unit "parsecs", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations)
-//! base_delay (120s) must not be longer than max_delay (90s)
+//! default_backoff: base_delay: "5 parsecs" is not a duration like "250ms" or "5m": unknown time unit "parsecs", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations)
+//! default_backoff: base_delay (120s) must not be longer than max_delay (90s)
 //! ```
 #![expect(clippy::print_stdout, reason = "an example talks")]
 

@@ -18,9 +18,7 @@ pub(crate) struct ServiceCell {
     /// The place in the order of spawning.
     pub(crate) id: u64,
     pub(crate) policy: RestartPolicy,
-    pub(crate) kind: CellKind,
-    /// Its end may end its parent.
-    pub(crate) significant: bool,
+    pub(crate) traits: Traits,
     inner: Mutex<Inner>,
     stop_requested: AtomicBool,
     /// What the present run has left outside its future: threads of the blocking pool.
@@ -31,11 +29,15 @@ pub(crate) struct ServiceCell {
     changed: Notify,
 }
 
-/// What is behind a cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CellKind {
-    Service,
-    Group,
+/// What else there is to a service.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Traits {
+    /// It is a group.
+    pub(crate) group: bool,
+    /// It is inside a group.
+    pub(crate) inside: bool,
+    /// Its end may end its parent.
+    pub(crate) significant: bool,
 }
 
 /// The task is over, and with it the service's value.
@@ -57,6 +59,7 @@ impl ServiceCell {
         id: u64,
         policy: RestartPolicy,
         machine: ServiceMachine,
+        traits: Traits,
     ) -> Self {
         let inner = Inner {
             machine,
@@ -67,24 +70,13 @@ impl ServiceCell {
             name,
             id,
             policy,
-            kind: CellKind::Service,
-            significant: false,
+            traits,
             inner: Mutex::new(inner),
             stop_requested: AtomicBool::new(false),
             holds: AtomicUsize::new(0),
             end: AtomicU8::new(0),
             changed: Notify::new(),
         }
-    }
-
-    pub(crate) fn with_kind(mut self, kind: CellKind, significant: bool) -> Self {
-        (self.kind, self.significant) = (kind, significant);
-        self
-    }
-
-    /// Whether it is in a group.
-    pub(crate) fn is_inside(&self) -> bool {
-        self.name.contains('/')
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

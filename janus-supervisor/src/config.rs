@@ -28,7 +28,8 @@ pub struct SupervisorConfig {
     /// Whether SIGTERM and SIGINT (elsewhere: Ctrl-C) begin the shutdown, and a second one ends the grace. Default: true.
     ///
     /// The handlers are installed when the supervisor is made inside a runtime, or else with its first service, so that no
-    /// signal is lost; once installed they stay for the life of the process, as tokio's do.
+    /// signal is lost; once installed they stay for the life of the process, as tokio's do: when the fleet is gone, these signals
+    /// no longer end the process. A program that lives on without a supervisor handles them itself.
     pub install_signal_handler: bool,
     /// Where jitter starts from: the same seed and the same order of spawning give the same delays. Default: none, which
     /// takes a random one.
@@ -38,7 +39,8 @@ pub struct SupervisorConfig {
     pub intensity: Option<Intensity>,
     /// When the supervisor shuts down by itself because its work is done. Default: never.
     pub auto_shutdown: AutoShutdown,
-    /// Who is told of every event.
+    /// Who is told of every event. A clone of the settings has the same observers; an observer that counts may be good for one
+    /// supervisor only.
     pub observers: Vec<Arc<dyn Observer>>,
 }
 

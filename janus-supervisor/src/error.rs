@@ -12,8 +12,9 @@ use std::io;
 
 /// Why a run failed: any error at all, and whether it is worth another try.
 ///
-/// `?` makes one of every std, thiserror and anyhow error, and `"text".into()` of text. It shows the whole chain of causes:
-/// `outer: middle: root`.
+/// `?` makes one of every std, thiserror and anyhow error that is `Send + Sync`, and `"text".into()` of text. It shows the whole
+/// chain of causes: `outer: middle: root`. Like anyhow's, it is not an `Error` itself, so that `?` can do so; [`error`](Self::error)
+/// is one.
 ///
 /// ```
 /// use janus_supervisor::ServiceError;

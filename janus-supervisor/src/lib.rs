@@ -2,7 +2,7 @@
 //!
 //! A service is an `async fn run(&self, cancel)`. The supervisor starts it, catches its errors and its panics, restarts it
 //! with exponential backoff and jitter, gives up through a circuit breaker, shows what every service is doing, and on SIGTERM
-//! brings everything down in time.
+//! brings everything down in order and in time.
 //!
 //! ```text
 //!   a service's exit, a stop request, a timer
@@ -50,6 +50,23 @@
 //! A clean exit is not a failure: it is counted nowhere, and sets the delay back to the base. When a run has lasted
 //! [`cooldown_period`](BackoffConfig::cooldown_period), earlier failures are forgotten then and there, while it is up.
 //!
+//! # Groups
+//!
+//! A [`Group`] holds services and groups that depend on one another: they start in order, stop in reverse, and restart together by
+//! a [`Strategy`]. More restarts than its [`Intensity`] tolerates, and it fails as a whole. Among the supervisor's own services,
+//! [`SpawnOptions::after`] orders start and shutdown, and [`AutoShutdown`] ends the whole when its work is done.
+//!
+//! # Log lines
+//!
+//! They go to `tracing`: without a subscriber, such as `tracing_subscriber::fmt::init()`, there are none.
+//!
+//! | what | level |
+//! |------|-------|
+//! | a service gave up | error |
+//! | a failure (at most one a minute for each service, with the number of those left out), a service that had to be dropped | warn |
+//! | the first run, a recovery, the end | info |
+//! | all else, failures in between included | debug |
+//!
 //! # The crates
 //!
 //! | crate | use it |
@@ -57,6 +74,7 @@
 //! | `janus-supervisor` | to run services |
 //! | `janus-backoff` | to retry anything, with or without a runtime |
 //! | `janus-lifecycle` | to write a metrics backend ([`Observer`]) or a supervisor of your own |
+//! | `janus-metrics-otel` | for OpenTelemetry and Prometheus: its `PrometheusExporter::observer()` goes into [`SupervisorConfig::with_observer`] |
 //!
 //! # Features
 //!

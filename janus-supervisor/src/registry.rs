@@ -99,7 +99,7 @@ impl Registry {
     /// The supervisor's own services, without those inside groups, in the order of spawning.
     pub(crate) fn top(&self) -> Vec<Arc<ServiceCell>> {
         let cells = self.lock();
-        let top = cells.iter().filter(|ByName(cell)| !cell.is_inside());
+        let top = cells.iter().filter(|ByName(cell)| !cell.traits.inside);
         let top = top.map(|ByName(cell)| Arc::clone(cell)).collect();
         drop(cells);
         in_order(top)

@@ -170,12 +170,20 @@ pub struct ServiceFn<F> {
 
 /// Makes a service of a closure that is called once for each run. Restarts on failure.
 ///
+/// What a run needs, the closure clones for it. (An `async` closure that captures something does not fit.)
+///
 /// ```
 /// use janus_supervisor::{RestartPolicy, service_fn};
+/// use std::sync::Arc;
 ///
-/// let clock = service_fn("clock", |cancel| async move {
-///     cancel.cancelled().await;
-///     Ok(())
+/// let zone = Arc::new("UTC".to_owned());
+/// let clock = service_fn("clock", move |cancel| {
+///     let zone = Arc::clone(&zone);
+///     async move {
+///         println!("it is late, {zone}");
+///         cancel.cancelled().await;
+///         Ok(())
+///     }
 /// })
 /// .with_restart_policy(RestartPolicy::Always);
 /// ```

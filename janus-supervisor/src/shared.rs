@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     /// How services have ended since the shutdown began: those by themselves, and those that were dropped.
     ends: Mutex<Ends>,
     began: OnceLock<Began>,
+    /// Its services were asked to stop, those that are not held up by others.
+    asked: AtomicBool,
     next_id: AtomicU64,
     seed: u64,
 }
@@ -105,6 +107,7 @@ impl Shared {
             root_group: RootGroup::new(config.intensity, config.auto_shutdown),
             ends: Mutex::default(),
             began: OnceLock::new(),
+            asked: AtomicBool::new(false),
             next_id: AtomicU64::new(0),
             seed: config.seed.unwrap_or_else(random_seed),
         }
@@ -217,6 +220,9 @@ impl Shared {
         let at = clock::now();
         self.began.get_or_init(|| Began { at, cause });
         self.root.cancel();
+        if self.asked.swap(true, Relaxed) {
+            return;
+        }
         let mut cells = self.registry.top();
         if self.has_order.load(Relaxed) {
             let order = self.order();
@@ -258,7 +264,7 @@ impl Shared {
     /// Takes in a service of the supervisor's own that was just registered, and has no task yet.
     pub(crate) fn adopt(&self, cell: &ServiceCell, after: Vec<Dependency>) {
         if let Some(group) = &self.root_group {
-            group.registered(cell.significant);
+            group.registered(cell.traits.significant);
         }
         if !after.is_empty() {
             // First, so that whoever becomes ready from now on says so.
@@ -278,8 +284,8 @@ impl Shared {
         } else if self.has_order.load(Relaxed) {
             self.order().add(&cell.name, cell.id, after);
         }
-        if self.root.is_cancelled() {
-            // The shutdown began in between, and may have asked all others before this one was there.
+        // The shutdown may have asked all others before this one was there.
+        if self.asked.load(Relaxed) {
             cell.request_stop();
         }
     }
@@ -303,7 +309,7 @@ impl Shared {
         if let Some(group) = &self.root_group {
             let reason = cell.read(|lifecycle| lifecycle.termination_reason().cloned());
             let end = ChildEnd::of(reason.as_ref());
-            if let Some(cause) = group.ended(cell.significant, end) {
+            if let Some(cause) = group.ended(cell.traits.significant, end) {
                 self.begin_shutdown(cause);
             }
         }

@@ -1,6 +1,6 @@
 //! From what users wrote to what is registered: every check comes before the first change.
 
-use crate::cell::{CellKind, ServiceCell};
+use crate::cell::{ServiceCell, Traits};
 use crate::driver::caught;
 use crate::error::SpawnError;
 use crate::group::{Child, Group, Recipe};
@@ -226,18 +226,22 @@ pub(crate) fn backoff(
     })
 }
 
-/// Makes the cells of a group and of all in it. Nobody sees them yet.
+/// Makes the cells of a group and of all in it. Nobody sees them yet. `gated`: it waits for a permit, as all in it do.
 pub(crate) fn prepare(shared: &Shared, now: Instant, plan: &Plan, gated: bool) -> Enrolled {
     let (id, seed) = shared.next_id();
     let backoff = BackoffState::new(Arc::clone(&plan.backoff), seed);
     let machine = ServiceMachine::new(now, Arc::clone(&plan.name), backoff, plan.grace);
     let machine = if gated { machine.gated() } else { machine };
-    let (kind, below) = match &plan.kind {
-        Kind::Service(_) => (CellKind::Service, &[][..]),
-        Kind::Group(group) => (CellKind::Group, &group.children[..]),
+    let below = match &plan.kind {
+        Kind::Service(_) => &[],
+        Kind::Group(group) => &group.children[..],
     };
-    let cell = ServiceCell::new(Arc::clone(&plan.name), id, plan.policy, machine);
-    let cell = cell.with_kind(kind, plan.significant);
+    let traits = Traits {
+        group: matches!(plan.kind, Kind::Group(_)),
+        inside: plan.name.contains('/'),
+        significant: plan.significant,
+    };
+    let cell = ServiceCell::new(Arc::clone(&plan.name), id, plan.policy, machine, traits);
     let first = below.iter().map(|plan| prepare(shared, now, plan, true));
     Enrolled {
         cell: Arc::new(cell),

@@ -1,6 +1,6 @@
 //! The face of it all.
 
-use crate::cell::{CellKind, ServiceCell};
+use crate::cell::{ServiceCell, Traits};
 use crate::driver::drain::drain;
 use crate::driver::group::GroupService;
 use crate::driver::service::{Task, drive};
@@ -119,8 +119,11 @@ impl JanusSupervisor {
         } else {
             machine.gated()
         };
-        let cell = ServiceCell::new(name, id, policy, machine);
-        let cell = Arc::new(cell.with_kind(CellKind::Service, options.significant));
+        let traits = Traits {
+            significant: options.significant,
+            ..Traits::default()
+        };
+        let cell = Arc::new(ServiceCell::new(name, id, policy, machine, traits));
         shared.check_order(&cell.name, &after)?;
         let replaced = shared.registry.insert(Arc::clone(&cell)).map_err(|phase| {
             let name = cell.name.to_string();
@@ -320,7 +323,7 @@ impl JanusSupervisor {
     /// Tells that a service was forgotten, and forgets what was inside it.
     fn tell_removed(&self, cell: &ServiceCell) {
         let shared = self.shared();
-        if cell.kind == CellKind::Group {
+        if cell.traits.group {
             for child in shared.registry.remove_inside(&cell.name) {
                 shared.tell_removed(&child);
             }

@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// outside. If it does not return within its grace, it is reported as stuck, and it keeps its thread; a runtime that is
 /// dropped rather than [shut down in the background](tokio::runtime::Runtime::shutdown_background) waits for it.
 ///
+/// It holds a thread of the pool (512 by default, shared with `tokio::fs`) for as long as it runs. While all are taken it counts as
+/// running, and waits for one.
+///
 /// ```
 /// use janus_supervisor::adapters::BlockingService;
 /// use std::sync::mpsc;

@@ -263,15 +263,15 @@ impl Task {
 
     /// Gives the machine an input, and tells everybody what has happened.
     fn tell(&mut self, now: Instant, input: Input) -> Next {
-        match self.cell.with_machine(|machine| machine.handle(now, input)) {
+        // By reference from here on: a step is large.
+        match &mut self.cell.with_machine(|machine| machine.handle(now, input)) {
             Ok(step) => {
-                let next = Next {
+                self.report(now, step);
+                self.publish(now, step);
+                Next {
                     command: step.command,
                     deadline: step.deadline,
-                };
-                self.report(now, &step);
-                self.publish(now, step);
-                next
+                }
             }
             Err(fault) => {
                 // A fault of the machine. Ending the task makes the service terminated, which is safe and visible.
@@ -311,9 +311,9 @@ impl Task {
         self.tell(now, Input::Exited(ended))
     }
 
-    fn publish(&mut self, now: Instant, step: Step) {
+    fn publish(&mut self, now: Instant, step: &mut Step) {
         logged(|| log::step(&self.cell.name, now, &step.happened, &mut self.failures));
-        let mut happened = step.happened.into_iter();
+        let mut happened = step.happened.drain(..);
         let Some(first) = happened.next() else {
             return;
         };
