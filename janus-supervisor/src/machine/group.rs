@@ -29,7 +29,7 @@ pub enum GroupInput {
         /// When its backoff is over.
         due: Instant,
     },
-    /// The child was told to halt, and its run is gone.
+    /// The child's run is gone without having failed: it was told to halt, or somebody wants it to run anew.
     Halted(usize),
     /// The child has terminated, and is gone.
     Ended {
@@ -189,12 +189,14 @@ impl GroupMachine {
             },
             GroupInput::Ready(child) => self.ready(child),
             GroupInput::Down { child, due } => self.down(now, child, due),
-            GroupInput::Halted(child) => {
-                if self.child(child) == Child::Halting {
+            GroupInput::Halted(child) => match self.child(child) {
+                Child::Halting => {
                     self.set(child, Child::Down);
+                    self.proceed(now)
                 }
-                self.proceed(now)
-            }
+                Child::Starting | Child::Up => self.restarted_by_hand(now, child),
+                Child::Down | Child::Stopping | Child::Ended => self.proceed(now),
+            },
             GroupInput::Ended { child, end } => self.ended(now, child, end),
             GroupInput::Stop => self.stop(GroupEnd::Stopped),
             GroupInput::Tick => self.proceed(now),
@@ -248,6 +250,21 @@ impl GroupMachine {
         let due = due.max(earlier);
         self.state = State::Lowering { from, top, due };
         self.lower(now)
+    }
+
+    /// Nobody has failed, so nothing is counted, and the siblings go on. If they are coming down, it comes up again with them.
+    fn restarted_by_hand(&mut self, now: Instant, child: usize) -> GroupCommand {
+        match self.state {
+            State::Lowering { from, .. } | State::Lowered { from, .. } if child >= from => {
+                self.set(child, Child::Down);
+                self.proceed(now)
+            }
+            State::New | State::Stopping { .. } | State::Finished => self.proceed(now),
+            State::Up { .. } | State::Lowering { .. } | State::Lowered { .. } => {
+                self.set(child, Child::Starting);
+                GroupCommand::Start(child)
+            }
+        }
     }
 
     fn ended(&mut self, now: Instant, child: usize, end: ChildEnd) -> GroupCommand {

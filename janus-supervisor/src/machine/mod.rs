@@ -37,4 +37,6 @@ pub use group::{ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine};
 pub(crate) use order::{Cycle, Dependency, StartOrder};
 pub(crate) use rules::Remaining;
 pub use rules::{AutoShutdown, ChildEnd, Intensity, Strategy};
-pub use service::{Command, Ended, Happening, Input, Permit, ServiceMachine, Step};
+pub use service::{
+    Checks, Command, Ended, Happening, Input, Permit, Readiness, ServiceMachine, Step,
+};

@@ -13,7 +13,7 @@
 use arrayvec::ArrayVec;
 use janus_backoff::{BackoffAction, BackoffState};
 use janus_lifecycle::{
-    AfterExit, EventKind, Exit, Failure, RestartPolicy, Retry, RunOutcome, ServiceLifecycle,
+    AfterExit, EventKind, Exit, Failure, FailureKind, RestartPolicy, Retry, RunOutcome, ServiceLifecycle,
     TerminationReason, TransitionError,
 };
 use std::sync::Arc;
@@ -26,6 +26,12 @@ pub enum Input {
     Start,
     /// The run ended by itself.
     Exited(Ended),
+    /// The run has said that it is ready.
+    Ready,
+    /// When the run has last shown that it is alive.
+    Heartbeat(Instant),
+    /// Somebody wants it to run anew, at once: the present run is to end, a backoff is over. Earlier failures are forgotten.
+    Restart,
     /// Its group has changed its mind: what it wants now. Only for a [gated](ServiceMachine::gated) service.
     Permit(Permit),
     /// Somebody wants it to end.
@@ -41,6 +47,32 @@ pub enum Input {
     Tick,
     /// The task was dropped from outside: its runtime is gone.
     Lost,
+}
+
+/// What the runs of a service have to show, besides not ending. systemd's `Type=notify`, `TimeoutStartSec` and `WatchdogSec`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checks {
+    /// When a run counts as ready.
+    pub readiness: Readiness,
+    /// A run that is not ready by then has failed.
+    pub start_timeout: Option<Duration>,
+    /// A run that is ready and does not show for so long that it is alive has failed: it hangs.
+    pub watchdog: Option<Duration>,
+}
+
+/// When a run counts as ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Readiness {
+    /// As soon as it has begun.
+    #[default]
+    Immediate,
+    /// When it says so: [`notify::ready`](crate::notify::ready).
+    Notify,
 }
 
 /// Which runs of a gated service its group wants. Each permit, numbered from 1, is good for one run.
@@ -72,6 +104,8 @@ pub enum Command {
     Stop,
     /// Drop the run, and say [`Input::Gone`] when it is.
     Abort,
+    /// Drop the run, which has failed in this way, and say [`Input::Exited`] when it is gone.
+    Fail(FailureKind),
     /// All is over.
     Finish,
 }
@@ -135,7 +169,15 @@ pub struct Step {
 enum State {
     /// Registered; its task has not begun.
     New,
+    /// A run is in progress, and has not said that it is ready.
+    Starting {
+        since: Instant,
+    },
     Running {
+        since: Instant,
+    },
+    /// The run has failed without an end of its own, and is being dropped.
+    Failing {
         since: Instant,
     },
     /// Told to end the run, but not the service.
@@ -179,6 +221,8 @@ pub struct ServiceMachine {
     permit: Permit,
     /// The permit of the last run that began; 0 if none did, or if none is needed.
     used: u32,
+    /// What the runs have to show, and when the present one has last shown that it is alive.
+    checks: Option<Box<(Checks, Instant)>>,
 }
 
 impl ServiceMachine {
@@ -200,7 +244,16 @@ impl ServiceMachine {
             next_seq: 0,
             permit: Permit::OPEN,
             used: 0,
+            checks: None,
         }
+    }
+
+    /// The same for a service whose runs have to show something.
+    #[must_use]
+    pub fn checked(mut self, checks: Checks) -> Self {
+        let never = self.lifecycle.created_at();
+        self.checks = (checks != Checks::default()).then(|| Box::new((checks, never)));
+        self
     }
 
     /// The same for a service that begins no run before [`Input::Permit`] allows it: a child of a group.
@@ -226,8 +279,9 @@ impl ServiceMachine {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::New | State::Aborting { .. } | State::Finished => None,
-            State::Running { .. } => self.backoff.cooldown_at(),
+            State::New | State::Failing { .. } | State::Aborting { .. } | State::Finished => None,
+            State::Starting { since } => self.start_timeout_at(since),
+            State::Running { .. } => earlier(self.backoff.cooldown_at(), self.watchdog_at()),
             State::BackingOff if self.may_begin() => self.lifecycle.retry().map(|retry| retry.at),
             State::BackingOff => None,
             State::Halting { abort_at, .. } | State::Stopping { abort_at, .. } => abort_at,
@@ -274,6 +328,41 @@ impl ServiceMachine {
                 self.begin_if_allowed(now, step)
             }
 
+            (State::New, Input::Restart) => Ok(()),
+
+            (State::Starting { since }, Input::Ready) => {
+                self.lifecycle.transition_to_running(now)?;
+                self.tell(step, EventKind::Running);
+                self.beat(now);
+                self.state = State::Running { since };
+                Ok(())
+            }
+            (State::Starting { since }, Input::Tick) => {
+                if self.start_timeout_at(since).is_some_and(|at| at <= now) {
+                    self.fail(since, FailureKind::StartTimeout, step);
+                }
+                Ok(())
+            }
+            (State::Running { .. }, Input::Heartbeat(at)) => {
+                self.beat(at.min(now));
+                Ok(())
+            }
+            (State::Starting { since } | State::Failing { since }, Input::Exited(ended)) => {
+                self.run_ended(now, since, ended, step)
+            }
+            // It is being dropped already.
+            (State::Failing { since }, Input::Stop { .. }) => {
+                self.lifecycle.transition_to_stopping(now)?;
+                self.tell(step, EventKind::Stopping);
+                let then = Then::Terminate;
+                self.state = State::Aborting { since, then };
+                Ok(())
+            }
+            (State::Failing { .. }, Input::Permit(permit)) => {
+                self.permit = permit;
+                Ok(())
+            }
+
             (State::New | State::BackingOff, Input::Stop { .. }) => {
                 self.lifecycle.transition_to_stopping(now)?;
                 self.tell(step, EventKind::Stopping);
@@ -284,7 +373,7 @@ impl ServiceMachine {
                 self.cool_down(now, step);
                 self.run_ended(now, since, ended, step)
             }
-            (State::Running { since }, Input::Stop { latest }) => {
+            (State::Starting { since } | State::Running { since }, Input::Stop { latest }) => {
                 self.lifecycle.transition_to_stopping(now)?;
                 self.tell(step, EventKind::Stopping);
                 step.command = Command::Stop;
@@ -293,18 +382,32 @@ impl ServiceMachine {
                 self.abort_if_due(now, step);
                 Ok(())
             }
-            (State::Running { .. }, Input::Tick) => {
+            (State::Running { since }, Input::Tick) => {
                 self.cool_down(now, step);
+                if self.watchdog_at().is_some_and(|at| at <= now) {
+                    self.fail(since, FailureKind::Hang, step);
+                }
+                Ok(())
+            }
+            (State::Starting { since } | State::Running { since }, Input::Restart) => {
+                self.forget_failures(now, step);
+                self.halt(now, since, step);
                 Ok(())
             }
 
-            (State::Running { since }, Input::Permit(permit)) => {
+            (State::Starting { since } | State::Running { since }, Input::Permit(permit)) => {
                 self.permit = permit;
                 if permit.halt >= self.used {
-                    let abort_at = now.checked_add(self.grace);
-                    self.state = State::Halting { since, abort_at };
-                    step.command = Command::Stop;
-                    self.abort_if_due(now, step);
+                    self.halt(now, since, step);
+                }
+                Ok(())
+            }
+            (State::BackingOff, Input::Restart) => {
+                self.forget_failures(now, step);
+                if self.may_begin() {
+                    self.lifecycle.transition_to_restarting(now)?;
+                    self.tell(step, EventKind::Restarting);
+                    self.begin_run(now, step)?;
                 }
                 Ok(())
             }
@@ -401,7 +504,9 @@ impl ServiceMachine {
                 Ok(())
             }
             (
-                State::Running { since }
+                State::Starting { since }
+                | State::Running { since }
+                | State::Failing { since }
                 | State::Halting { since, .. }
                 | State::Stopping { since, .. }
                 | State::Aborting { since, .. },
@@ -411,11 +516,31 @@ impl ServiceMachine {
 
             // Late, early, repeated or stale: invariant 4.
             (State::New, Input::Exited(_) | Input::Abort | Input::Gone | Input::Tick)
-            | (State::Running { .. }, Input::Start | Input::Abort | Input::Gone)
+            | (State::Starting { .. } | State::Running { .. }, Input::Start | Input::Abort)
+            | (State::Starting { .. } | State::Running { .. }, Input::Gone)
+            | (State::Starting { .. }, Input::Heartbeat(_))
+            | (State::Running { .. }, Input::Ready)
             | (State::BackingOff, Input::Start | Input::Exited(_) | Input::Abort | Input::Gone)
+            | (
+                State::Failing { .. },
+                Input::Start | Input::Restart | Input::Abort | Input::Gone | Input::Tick,
+            )
             | (State::Halting { .. }, Input::Start | Input::Abort | Input::Gone)
             | (State::Stopping { .. }, Input::Start | Input::Permit(_) | Input::Gone)
             | (State::Aborting { .. }, Input::Start | Input::Abort | Input::Tick)
+            | (
+                State::Halting { .. } | State::Stopping { .. } | State::Aborting { .. },
+                Input::Restart,
+            )
+            | (
+                State::New
+                | State::BackingOff
+                | State::Failing { .. }
+                | State::Halting { .. }
+                | State::Stopping { .. }
+                | State::Aborting { .. },
+                Input::Ready | Input::Heartbeat(_),
+            )
             | (
                 State::Aborting {
                     then: Then::Terminate,
@@ -426,6 +551,9 @@ impl ServiceMachine {
             (
                 State::Finished,
                 Input::Start
+                | Input::Ready
+                | Input::Heartbeat(_)
+                | Input::Restart
                 | Input::Permit(_)
                 | Input::Exited(_)
                 | Input::Stop { .. }
@@ -475,15 +603,64 @@ impl ServiceMachine {
     }
 
     fn begin_run(&mut self, now: Instant, step: &mut Step) -> Result<(), TransitionError> {
-        self.lifecycle.transition_to_running(now)?;
-        self.backoff.record_start(now);
-        self.tell(step, EventKind::Running);
         if self.permit != Permit::OPEN {
             self.used = self.permit.go;
         }
-        self.state = State::Running { since: now };
+        self.backoff.record_start(now);
         step.command = Command::Run;
+        if self.waits_for_ready() {
+            self.state = State::Starting { since: now };
+            return Ok(());
+        }
+        self.lifecycle.transition_to_running(now)?;
+        self.tell(step, EventKind::Running);
+        self.beat(now);
+        self.state = State::Running { since: now };
         Ok(())
+    }
+
+    /// Has the run end, but not the service.
+    fn halt(&mut self, now: Instant, since: Instant, step: &mut Step) {
+        let abort_at = now.checked_add(self.grace);
+        self.state = State::Halting { since, abort_at };
+        step.command = Command::Stop;
+        self.abort_if_due(now, step);
+    }
+
+    /// Has the run dropped, and fail with that.
+    fn fail(&mut self, since: Instant, kind: FailureKind, step: &mut Step) {
+        self.state = State::Failing { since };
+        step.command = Command::Fail(kind);
+    }
+
+    fn waits_for_ready(&self) -> bool {
+        let checks = self.checks.as_ref();
+        checks.is_some_and(|checks| checks.0.readiness == Readiness::Notify)
+    }
+
+    fn start_timeout_at(&self, since: Instant) -> Option<Instant> {
+        since.checked_add(self.checks.as_ref()?.0.start_timeout?)
+    }
+
+    fn watchdog_at(&self) -> Option<Instant> {
+        let (checks, alive_at) = &**self.checks.as_ref()?;
+        alive_at.checked_add(checks.watchdog?)
+    }
+
+    /// The run has shown that it is alive.
+    fn beat(&mut self, at: Instant) {
+        if let Some(checks) = &mut self.checks {
+            checks.1 = checks.1.max(at);
+        }
+    }
+
+    /// Somebody who wants another run wants it to begin without a past.
+    fn forget_failures(&mut self, now: Instant, step: &mut Step) {
+        if self.backoff.attempt() > 0 || self.backoff.recent_failures(now) > 0 {
+            self.backoff.reset();
+            self.lifecycle.record_recovery();
+            self.tell(step, EventKind::Recovered);
+        }
     }
 
     fn run_ended(
