@@ -210,6 +210,12 @@ impl ServiceMachine {
         self
     }
 
+    /// The permits that it knows of.
+    #[must_use]
+    pub const fn permit(&self) -> Permit {
+        self.permit
+    }
+
     /// Whether no run is in progress, and none will begin without another permit.
     #[must_use]
     pub const fn is_held(&self) -> bool {
@@ -270,7 +276,7 @@ impl ServiceMachine {
         match (self.state, input) {
             (State::New, Input::Start) => self.begin_if_allowed(now, step),
             (State::New, Input::Permit(permit)) => {
-                self.permit = permit;
+                self.note(permit);
                 self.begin_if_allowed(now, step)
             }
 
@@ -299,8 +305,9 @@ impl ServiceMachine {
             }
 
             (State::Running { since }, Input::Permit(permit)) => {
-                self.permit = permit;
-                if permit.halt >= self.used {
+                self.note(permit);
+                if self.used > 0 && self.permit.halt >= self.used {
+                    self.cool_down(now, step);
                     let abort_at = now.checked_add(self.grace);
                     self.state = State::Halting { since, abort_at };
                     step.command = Command::Stop;
@@ -311,7 +318,7 @@ impl ServiceMachine {
 
             (State::BackingOff, Input::Tick) => self.restart_if_due(now, step),
             (State::BackingOff, Input::Permit(permit)) => {
-                self.permit = permit;
+                self.note(permit);
                 self.restart_if_due(now, step)
             }
 
@@ -340,7 +347,7 @@ impl ServiceMachine {
                 Ok(())
             }
             (State::Halting { .. }, Input::Permit(permit)) => {
-                self.permit = permit;
+                self.note(permit);
                 Ok(())
             }
 
@@ -397,7 +404,7 @@ impl ServiceMachine {
                 Ok(())
             }
             (State::Aborting { .. }, Input::Permit(permit)) => {
-                self.permit = permit;
+                self.note(permit);
                 Ok(())
             }
             (
@@ -437,6 +444,14 @@ impl ServiceMachine {
                 step.command = Command::Finish;
                 Ok(())
             }
+        }
+    }
+
+    /// Takes note of a permit. Both numbers only grow, so one that comes late changes nothing.
+    fn note(&mut self, permit: Permit) {
+        if self.permit != Permit::OPEN {
+            self.permit.go = self.permit.go.max(permit.go);
+            self.permit.halt = self.permit.halt.max(permit.halt);
         }
     }
 
