@@ -5,6 +5,8 @@
 //! 1. The children's tasks begin with the run and are over when it ends. If the run is dropped, they are dropped, too, and the
 //!    run counts as over when they are: each holds it.
 //! 2. A child hears from nobody but its group: the shutdown of all reaches it by way of its group.
+//! 3. A report that a child made before it heard of its last permit is not given to the machine: it may be about a run that the
+//!    group has already answered.
 
 use super::service::{Task, drive};
 use crate::cell::{Hold, ServiceCell};
@@ -57,7 +59,7 @@ impl GroupService {
     }
 
     /// Sets the children's tasks going. None begins a run before it is told to.
-    fn launch(&self, children: Vec<Enrolled>) -> (Family, UnboundedReceiver<GroupInput>) {
+    fn launch(&self, children: Vec<Enrolled>) -> (Family, UnboundedReceiver<Report>) {
         let runtime = Handle::current();
         let (reports, received) = unbounded_channel();
         let abort = self.abort.child_token();
@@ -140,12 +142,15 @@ impl JanusService for GroupService {
                 biased;
                 () = cancel.cancelled(), if !stopping => {
                     stopping = true;
-                    GroupInput::Stop
+                    Some(GroupInput::Stop)
                 }
-                Some(report) = reports.recv() => report,
-                () = super::sleep_until(machine.deadline()) => GroupInput::Tick,
+                Some(report) = reports.recv() => family.current(report),
+                () = super::sleep_until(machine.deadline()) => Some(GroupInput::Tick),
             };
-            next = machine.handle(clock::now(), input);
+            next = match input {
+                Some(input) => machine.handle(clock::now(), input),
+                None => GroupCommand::Wait,
+            };
         }
     }
 }
@@ -180,6 +185,19 @@ impl Family {
         change(permit);
         cell.set_permit(*permit);
     }
+
+    /// What a child reports, unless it has been overtaken: invariant 3.
+    fn current(&self, report: Report) -> Option<GroupInput> {
+        let Report { child, go, what } = report;
+        let input = match what {
+            News::Ended(end) => return Some(GroupInput::Ended { child, end }),
+            News::Ready => GroupInput::Ready(child),
+            News::Down(due) => GroupInput::Down { child, due },
+            News::Halted => GroupInput::Halted(child),
+        };
+        let (_, permit) = self.children.get(child)?;
+        (permit.go == go).then_some(input)
+    }
 }
 
 /// Invariant 1. Changes nothing for children that have ended.
@@ -192,11 +210,28 @@ impl Drop for Family {
     }
 }
 
+/// What a child tells its group.
+#[derive(Debug)]
+struct Report {
+    child: usize,
+    /// The last permit to run that the child knew of.
+    go: u32,
+    what: News,
+}
+
+#[derive(Debug)]
+enum News {
+    Ready,
+    Down(Instant),
+    Halted,
+    Ended(ChildEnd),
+}
+
 /// A child's side of its group.
 #[derive(Debug)]
 pub(crate) struct Parent {
     index: usize,
-    reports: UnboundedSender<GroupInput>,
+    reports: UnboundedSender<Report>,
     /// Cancelled when the grace of the whole group is over.
     pub(super) abort: CancellationToken,
     /// Invariant 1.
@@ -204,44 +239,46 @@ pub(crate) struct Parent {
 }
 
 impl Parent {
-    /// Reports what came of a step, if it is the group's business. `held` is whether the child waits for a permit now.
-    pub(super) fn report(&self, happened: &[Happening], held: bool, due: Option<Instant>) {
-        let child = self.index;
-        let report = match happened {
-            [
-                ..,
-                Happening {
-                    kind: EventKind::Running,
-                    ..
-                },
-            ] => GroupInput::Ready(child),
-            [.., ended, last] if matches!(last.kind, EventKind::BackingOff { .. }) => {
-                match (&ended.kind, due) {
-                    (
-                        EventKind::RunEnded {
-                            outcome: RunOutcome::Completed | RunOutcome::Failed(_),
-                            ..
-                        },
-                        Some(due),
-                    ) => GroupInput::Down { child, due },
-                    _ => GroupInput::Halted(child),
-                }
+    /// Reports what came of a step, if it is the group's business. `held` is whether the child waits for a permit now, and `due` when
+    /// its backoff is over.
+    pub(super) fn report(&self, happened: &[Happening], go: u32, held: bool, due: Option<Instant>) {
+        let last = happened.last().map(|last| &last.kind);
+        let what = match (last, due) {
+            (Some(EventKind::Running), _) => News::Ready,
+            (Some(EventKind::BackingOff { .. }), Some(due))
+                if has_failed_or_completed(happened) =>
+            {
+                News::Down(due)
             }
-            [] if held => GroupInput::Halted(child),
+            (Some(EventKind::BackingOff { .. }), _) => News::Halted,
+            (None, _) if held => News::Halted,
             _ => return,
         };
-        self.send(report);
+        self.send(go, what);
     }
 
     /// Reports that the child is over.
     pub(super) fn report_end(&self, reason: Option<&TerminationReason>) {
-        let (child, end) = (self.index, ChildEnd::of(reason));
-        self.send(GroupInput::Ended { child, end });
+        self.send(0, News::Ended(ChildEnd::of(reason)));
     }
 
-    fn send(&self, report: GroupInput) {
-        if self.reports.send(report).is_err() {
+    fn send(&self, go: u32, what: News) {
+        let child = self.index;
+        if self.reports.send(Report { child, go, what }).is_err() {
             // The group's run was dropped, and this child is to end.
         }
     }
+}
+
+/// Whether the run that ended did so by itself.
+fn has_failed_or_completed(happened: &[Happening]) -> bool {
+    happened.iter().any(|happening| {
+        matches!(
+            happening.kind,
+            EventKind::RunEnded {
+                outcome: RunOutcome::Completed | RunOutcome::Failed(_),
+                ..
+            }
+        )
+    })
 }

@@ -289,9 +289,11 @@ impl Task {
     /// Tells whatever the service is in what it has to know.
     fn report(&self, now: Instant, step: &Step) {
         if let Some(parent) = &self.parent {
-            let held = self.cell.with_machine(|machine| machine.is_held());
+            let (go, held) = self
+                .cell
+                .with_machine(|machine| (machine.permit().go, machine.is_held()));
             let retry = self.cell.read(ServiceLifecycle::retry);
-            parent.report(&step.happened, held, retry.map(|retry| retry.at));
+            parent.report(&step.happened, go, held, retry.map(|retry| retry.at));
         } else if self.shared.has_relations() {
             match step.happened.last().map(|last| &last.kind) {
                 Some(EventKind::Running) => self.shared.is_up(&self.cell),

@@ -263,6 +263,12 @@ impl ServiceMachine {
         self
     }
 
+    /// The permits that it knows of.
+    #[must_use]
+    pub const fn permit(&self) -> Permit {
+        self.permit
+    }
+
     /// Whether no run is in progress, and none will begin without another permit.
     #[must_use]
     pub const fn is_held(&self) -> bool {
@@ -324,7 +330,7 @@ impl ServiceMachine {
         match (self.state, input) {
             (State::New, Input::Start) => self.begin_if_allowed(now, step),
             (State::New, Input::Permit(permit)) => {
-                self.permit = permit;
+                self.note(permit);
                 self.begin_if_allowed(now, step)
             }
 
@@ -359,7 +365,7 @@ impl ServiceMachine {
                 Ok(())
             }
             (State::Failing { .. }, Input::Permit(permit)) => {
-                self.permit = permit;
+                self.note(permit);
                 Ok(())
             }
 
@@ -396,8 +402,9 @@ impl ServiceMachine {
             }
 
             (State::Starting { since } | State::Running { since }, Input::Permit(permit)) => {
-                self.permit = permit;
-                if permit.halt >= self.used {
+                self.note(permit);
+                if self.used > 0 && self.permit.halt >= self.used {
+                    self.cool_down(now, step);
                     self.halt(now, since, step);
                 }
                 Ok(())
@@ -414,7 +421,7 @@ impl ServiceMachine {
 
             (State::BackingOff, Input::Tick) => self.restart_if_due(now, step),
             (State::BackingOff, Input::Permit(permit)) => {
-                self.permit = permit;
+                self.note(permit);
                 self.restart_if_due(now, step)
             }
 
@@ -443,7 +450,7 @@ impl ServiceMachine {
                 Ok(())
             }
             (State::Halting { .. }, Input::Permit(permit)) => {
-                self.permit = permit;
+                self.note(permit);
                 Ok(())
             }
 
@@ -500,7 +507,7 @@ impl ServiceMachine {
                 Ok(())
             }
             (State::Aborting { .. }, Input::Permit(permit)) => {
-                self.permit = permit;
+                self.note(permit);
                 Ok(())
             }
             (
@@ -565,6 +572,14 @@ impl ServiceMachine {
                 step.command = Command::Finish;
                 Ok(())
             }
+        }
+    }
+
+    /// Takes note of a permit. Both numbers only grow, so one that comes late changes nothing.
+    fn note(&mut self, permit: Permit) {
+        if self.permit != Permit::OPEN {
+            self.permit.go = self.permit.go.max(permit.go);
+            self.permit.halt = self.permit.halt.max(permit.halt);
         }
     }
 

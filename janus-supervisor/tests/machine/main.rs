@@ -2,11 +2,13 @@
 //!
 //! Numbers of invariants are those at the top of `src/machine/service.rs`.
 
+mod audit;
 mod exhaustive;
+mod gated;
 mod parity;
 mod trace;
 
-use janus_supervisor::machine::{Command, Ended, Input, ServiceMachine, Step};
+use janus_supervisor::machine::{Command, Ended, Input, Permit, ServiceMachine, Step};
 use janus_supervisor::{
     EventKind, Exit, Failure, FailureKind, RestartPolicy, RunOutcome, TransitionError,
 };
@@ -40,6 +42,8 @@ enum In {
     Gone,
     Tick,
     Lost,
+    /// Up to which number to go, and up to which to halt.
+    Permit(u32, u32),
 }
 
 impl In {
@@ -60,6 +64,7 @@ impl In {
             Self::Gone => Input::Gone,
             Self::Tick => Input::Tick,
             Self::Lost => Input::Lost,
+            Self::Permit(go, halt) => Input::Permit(Permit { go, halt }),
         }
     }
 }

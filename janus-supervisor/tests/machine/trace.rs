@@ -18,7 +18,7 @@ fn config() -> BackoffConfig {
 }
 
 /// A machine with a grace of 30 ms.
-fn machine(t0: Instant) -> ServiceMachine {
+pub(crate) fn machine(t0: Instant) -> ServiceMachine {
     machine_with(t0, config(), ms(30))
 }
 
@@ -37,7 +37,7 @@ fn check(policy: RestartPolicy, script: &[(u64, In)], expected: &[&str]) {
     );
 }
 
-fn played(
+pub(crate) fn played(
     machine: &mut ServiceMachine,
     t0: Instant,
     policy: RestartPolicy,

@@ -1,0 +1,315 @@
+//! An auditor of a service's machine, who knows its inputs, its answers and the invariants.
+
+use super::{In, give, ms};
+use janus_supervisor::machine::{Command, Permit, ServiceMachine, Step};
+use janus_supervisor::{EventKind, RestartPolicy, RunOutcome, ServicePhase};
+use std::time::Instant;
+
+/// What is known of the service from the answers alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    New,
+    Up,
+    /// Told to end the run, and then to wait for another permit.
+    Halting,
+    Waiting,
+    Stopping,
+    Dropped,
+    /// Dropped while it was halting.
+    DroppedHalting,
+    Over,
+}
+
+/// What an input must do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Must {
+    Act,
+    /// It changes nothing: invariant 4.
+    Ignore,
+    /// It may only bring the deadline forward.
+    Shorten,
+    /// It may be remembered, and does nothing now.
+    Note,
+}
+
+impl Known {
+    fn in_run(self) -> bool {
+        !matches!(self, Self::New | Self::Waiting | Self::Over)
+    }
+
+    /// Whether it has been told to end the run.
+    fn is_asked(self) -> bool {
+        self.in_run() && self != Self::Up
+    }
+
+    fn is_halting(self) -> bool {
+        matches!(self, Self::Halting | Self::DroppedHalting)
+    }
+}
+
+fn is_stop(input: In) -> bool {
+    matches!(input, In::Stop | In::StopWithin(_))
+}
+
+fn is_exit(input: In) -> bool {
+    matches!(input, In::Clean | In::Fail | In::Panic | In::Permanent)
+}
+
+/// A machine, and an auditor of its answers that knows the invariants and nothing of its insides.
+pub(crate) struct Audited {
+    pub(crate) machine: ServiceMachine,
+    policy: RestartPolicy,
+    pub(crate) now: Instant,
+    pub(crate) known: Known,
+    /// What it has been allowed. `None`: it needs no permit.
+    pub(crate) permit: Option<Permit>,
+    /// The permit before that.
+    pub(crate) outdated: Permit,
+    /// The permit of the last run.
+    used: u32,
+    phase: ServicePhase,
+    begun: u32,
+    ended: u32,
+    failures: u32,
+    events: u64,
+    /// All this has been tried before: no need to compare the machine letter by letter.
+    pub(crate) replaying: bool,
+}
+
+impl Audited {
+    pub(crate) fn new(machine: ServiceMachine, policy: RestartPolicy, t0: Instant) -> Self {
+        Self {
+            machine,
+            policy,
+            now: t0,
+            known: Known::New,
+            permit: None,
+            outdated: Permit::default(),
+            used: 0,
+            phase: ServicePhase::Starting,
+            begun: 0,
+            ended: 0,
+            failures: 0,
+            events: 0,
+            replaying: false,
+        }
+    }
+
+    fn letters(&self) -> Option<String> {
+        (!self.replaying).then(|| format!("{:?}", self.machine))
+    }
+
+    fn due(&self) -> bool {
+        self.machine.deadline().is_some_and(|at| at <= self.now)
+    }
+
+    /// Whether another run may begin.
+    fn may_begin(&self) -> bool {
+        self.permit
+            .is_none_or(|permit| permit.go > self.used && permit.go > permit.halt)
+    }
+
+    /// Takes note of a permit. They only grow. Answers whether it is another one.
+    fn permit(&mut self, input: In) -> bool {
+        let (In::Permit(go, halt), Some(before)) = (input, self.permit) else {
+            return false;
+        };
+        let (go, halt) = (go.max(before.go), halt.max(before.halt));
+        let after = Permit { go, halt };
+        if after == before {
+            return false;
+        }
+        self.permit = Some(after);
+        self.outdated = before;
+        true
+    }
+
+    fn must(&mut self, input: In) -> Must {
+        let is_another = self.permit(input);
+        let act = |really| if really { Must::Act } else { Must::Ignore };
+        let retry = self.machine.lifecycle().retry();
+        let in_time = retry.is_some_and(|retry| retry.at <= self.now);
+        let halts = self.permit.is_some_and(|permit| permit.halt >= self.used);
+        match (self.known, input) {
+            (Known::Over | Known::Stopping, In::Permit(..)) => Must::Ignore,
+            (known, In::Permit(..)) if is_another => match known {
+                Known::New if self.may_begin() => Must::Act,
+                Known::Waiting if self.may_begin() && in_time => Must::Act,
+                Known::Up if halts => Must::Act,
+                _ => Must::Note,
+            },
+            (Known::New, In::Start) => act(self.may_begin()),
+            (Known::Over | Known::Dropped, _) if is_stop(input) => Must::Ignore,
+            (Known::Stopping, _) if is_stop(input) => Must::Shorten,
+            (_, _) if is_stop(input) => Must::Act,
+            (known, _) if is_exit(input) => act(known.in_run()),
+            // Whoever looks at the clock in time may start it, for whatever reason it looks.
+            (Known::Waiting, In::Permit(..)) => act(self.due()),
+            (known, In::Abort) => act(known == Known::Stopping),
+            (known, In::Gone) => act(matches!(known, Known::Dropped | Known::DroppedHalting)),
+            (known, In::Lost) => act(known != Known::Over),
+            (Known::Up | Known::Waiting | Known::Halting | Known::Stopping, In::Tick) => {
+                act(self.due())
+            }
+            _ => Must::Ignore,
+        }
+    }
+
+    /// Gives it one input, now. Answers whether anything has changed, or what is wrong.
+    pub(crate) fn give(&mut self, input: In) -> Result<bool, String> {
+        let before = self.letters();
+        let deadline = self.machine.deadline();
+        let error = self.machine.lifecycle().last_error();
+        let must = self.must(input);
+        let step = give(&mut self.machine, self.now, self.policy, input)
+            .map_err(|error| format!("invariant 1 of the lifecycle: {error}"))?;
+        let changed = self.letters() != before;
+        let idle = match self.known {
+            Known::Over => Command::Finish,
+            _ => Command::Wait,
+        };
+        let acted = !step.happened.is_empty() || step.command != idle;
+        match must {
+            Must::Act if !acted => return Err("nothing was done".into()),
+            Must::Ignore if acted || changed => return Err("invariant 4: not ignored".into()),
+            Must::Note if acted => return Err("invariant 6: not only taken note of".into()),
+            Must::Shorten => self.is_shortened(&step, deadline, input)?,
+            Must::Act | Must::Ignore | Must::Note => {}
+        }
+        if self.known.is_halting() && self.machine.lifecycle().last_error() != error {
+            return Err("an error is kept of a run that was to halt".into());
+        }
+        if step.deadline != self.machine.deadline() {
+            return Err("invariant 5: two deadlines".into());
+        }
+        if step.first_seq != self.events {
+            return Err("a gap in the sequence".into());
+        }
+        self.audit(&step, input)?;
+        Ok(changed)
+    }
+
+    /// A second stop brings the end of the grace forward, never back.
+    fn is_shortened(&self, step: &Step, before: Option<Instant>, input: In) -> Result<(), String> {
+        let latest = match input {
+            In::StopWithin(left) => Some(self.now + ms(left)),
+            _ => None,
+        };
+        let expected = [before, latest].into_iter().flatten().min();
+        let right = if expected.is_some_and(|at| at <= self.now) {
+            step.command == Command::Abort
+        } else {
+            step.command == Command::Wait && step.deadline == expected
+        };
+        if right && step.happened.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("a second stop: {step:?}"))
+        }
+    }
+
+    fn audit(&mut self, step: &Step, input: In) -> Result<(), String> {
+        let was = self.known;
+        for happening in &step.happened {
+            self.events += 1;
+            let kind = &happening.kind;
+            match kind {
+                EventKind::Running => self.begun += 1,
+                EventKind::RunEnded { outcome, .. } => {
+                    self.ended += 1;
+                    self.failures += u32::from(matches!(outcome, RunOutcome::Failed(_)));
+                    if self.ended > self.begun {
+                        return Err("invariant 2: ended twice".into());
+                    }
+                    let cancelled = matches!(outcome, RunOutcome::Cancelled(_));
+                    if cancelled != (was.is_asked() && !matches!(input, In::Gone | In::Lost)) {
+                        return Err(format!("judged wrongly: {outcome:?}"));
+                    }
+                }
+                _ => {}
+            }
+            if let Some(next) = kind.phase() {
+                if !self.phase.can_become(next) {
+                    return Err(format!("{} does not become {next}", self.phase));
+                }
+                let settled = next == ServicePhase::Stopping || next == ServicePhase::Running;
+                if self.begun > self.ended && !settled {
+                    return Err("invariant 2: a transition before the end of the run".into());
+                }
+                self.phase = next;
+            }
+            if happening.run != self.machine.lifecycle().start_count() {
+                return Err("the number of another run".into());
+            }
+        }
+        self.know(step.command, input)?;
+        if was == Known::Over && self.known != Known::Over {
+            return Err("invariant 1: something after the end".into());
+        }
+        if is_stop(input) && !was.in_run() && self.known != Known::Over {
+            return Err("invariant 3: stopped, and not at once".into());
+        }
+        let stops = matches!(self.known, Known::Stopping | Known::Dropped);
+        if is_stop(input) && was.in_run() && !stops {
+            return Err("invariant 3: not stopping".into());
+        }
+        if matches!(was, Known::Stopping | Known::Dropped) && self.known == Known::Waiting {
+            return Err("invariant 3: another run is to come".into());
+        }
+        if was.is_halting() && self.known == Known::Over && input != In::Lost {
+            return Err("a halt has ended the service".into());
+        }
+        let is_held = matches!(self.known, Known::New | Known::Waiting) && !self.may_begin();
+        if self.machine.is_held() != is_held {
+            return Err("invariant 6: held or not".into());
+        }
+        if self.known == Known::Waiting && is_held != self.machine.deadline().is_none() {
+            return Err("invariant 6: waits for what will not come, or for nothing".into());
+        }
+
+        let lifecycle = self.machine.lifecycle();
+        let in_run = self.begun - self.ended == 1;
+        if in_run != self.known.in_run() || self.begun - self.ended > 1 {
+            return Err("invariant 2: begun and not ended".into());
+        }
+        if lifecycle.phase() != self.phase
+            || self.phase.is_terminal() != (self.known == Known::Over)
+            || lifecycle.start_count() != self.begun.max(1)
+            || lifecycle.total_failures() != self.failures
+        {
+            return Err(format!("the lifecycle says otherwise: {lifecycle:?}"));
+        }
+        Ok(())
+    }
+
+    /// Where it stands after this answer.
+    fn know(&mut self, command: Command, input: In) -> Result<(), String> {
+        let was = self.known;
+        let halts = (was == Known::Halting && !is_stop(input)) || matches!(input, In::Permit(..));
+        self.known = match command {
+            Command::Run if was.in_run() || was == Known::Over => {
+                return Err("invariant 1: a second run".into());
+            }
+            Command::Run if !self.may_begin() => {
+                return Err("invariant 6: a run without a permit".into());
+            }
+            Command::Run => {
+                self.used = self.permit.map_or(0, |permit| permit.go);
+                Known::Up
+            }
+            Command::Stop if halts => Known::Halting,
+            Command::Stop => Known::Stopping,
+            Command::Abort if halts => Known::DroppedHalting,
+            Command::Abort => Known::Dropped,
+            Command::Finish => Known::Over,
+            Command::Wait if self.phase == ServicePhase::BackingOff => Known::Waiting,
+            Command::Wait if self.phase == ServicePhase::Stopping => match was {
+                Known::Halting => Known::Stopping,
+                Known::DroppedHalting => Known::Dropped,
+                _ => was,
+            },
+            Command::Wait => was,
+        };
+        Ok(())
+    }
+}
