@@ -294,6 +294,8 @@ impl ServiceLifecycle {
                 retry.at.saturating_duration_since(now).as_secs_f64()
             }),
             termination_reason: self.termination_reason().map(ToString::to_string),
+            status: None,
+            stuck: false,
         }
     }
 }

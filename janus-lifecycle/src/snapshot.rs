@@ -34,4 +34,10 @@ pub struct ServiceLifecycleSnapshot {
     pub next_retry_secs: Option<f64>,
     /// Why it has terminated, once it has.
     pub termination_reason: Option<String>,
+    /// What its run says that it is doing. Filled in by a supervisor.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub status: Option<String>,
+    /// Its run blocks its thread, and cannot be dropped. Filled in by a supervisor.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub stuck: bool,
 }

@@ -6,11 +6,16 @@
 //!    are also taken before the task begins (`Registered`) and after it is over (`Removed`).
 //! 2. Nothing but pure code runs while the lock is held: no observer, no user's `Drop` or `Display`, no await.
 
-use crate::machine::{Permit, ServiceMachine};
-use crate::{CancellationToken, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot, clock};
+use crate::machine::{Checks, Permit, ServiceMachine};
+use crate::notify::StopReason;
+use crate::{
+    CancellationToken, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase,
+    clock,
+};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 pub(crate) struct ServiceCell {
@@ -20,13 +25,18 @@ pub(crate) struct ServiceCell {
     pub(crate) policy: RestartPolicy,
     pub(crate) traits: Traits,
     inner: Mutex<Inner>,
-    stop_requested: AtomicBool,
+    /// 0, [`STOP`] or [`SHUTDOWN`].
+    stop_requested: AtomicU8,
     /// What the present run has left outside its future: threads of the blocking pool.
     holds: AtomicUsize,
     /// [`FINISHED`] and [`REMOVED`].
     end: AtomicU8,
-    /// `holds` went back to zero, or the task is over.
+    /// `holds` went back to zero, the task is over, or somebody waits for a change.
     changed: Notify,
+    /// Wakes the task for what the run has said, if that matters to it.
+    news: Option<Arc<Notify>>,
+    /// The task does not do what is due: the run blocks its thread.
+    stuck: AtomicBool,
 }
 
 /// What else there is to a service.
@@ -38,7 +48,21 @@ pub(crate) struct Traits {
     pub(crate) inside: bool,
     /// Its end may end its parent.
     pub(crate) significant: bool,
+    /// It is forgotten once it has terminated.
+    pub(crate) ephemeral: bool,
 }
+
+/// Whether this run is in progress.
+fn is_in_run(lifecycle: &ServiceLifecycle, run: u32) -> bool {
+    let phase = lifecycle.phase();
+    let between = matches!(phase, ServicePhase::BackingOff | ServicePhase::Terminated);
+    lifecycle.start_count() == run && !between
+}
+
+/// It is to stop, alone or with its group.
+const STOP: u8 = 1;
+/// All are to stop.
+const SHUTDOWN: u8 = 2;
 
 /// The task is over, and with it the service's value.
 const FINISHED: u8 = 1;
@@ -49,8 +73,25 @@ struct Inner {
     machine: ServiceMachine,
     /// The token that the present run was given, or the next will be.
     token: CancellationToken,
+    /// What was said and asked, for services that have anything to do with that.
+    said: Option<Box<Said>>,
+}
+
+/// What others have said of the service, or want of it, for its task to hear.
+#[derive(Debug, Default)]
+struct Said {
     /// What its group wants, if it is in one.
     permit: Option<Permit>,
+    /// Somebody wants another run.
+    restart: bool,
+    /// The run that has said that it is ready.
+    ready: u32,
+    /// When the present run last said that it is alive.
+    alive_at: Option<Instant>,
+    /// What a run does, in its own words.
+    status: Option<(u32, Arc<str>)>,
+    /// Which run is to end, though the service is not, and why.
+    halted: Option<(u32, StopReason)>,
 }
 
 impl ServiceCell {
@@ -64,18 +105,21 @@ impl ServiceCell {
         let inner = Inner {
             machine,
             token: CancellationToken::new(),
-            permit: None,
+            said: None,
         };
+        let news = (inner.machine.checks() != Checks::default()).then(Arc::default);
         Self {
             name,
             id,
             policy,
             traits,
             inner: Mutex::new(inner),
-            stop_requested: AtomicBool::new(false),
+            stop_requested: AtomicU8::new(0),
             holds: AtomicUsize::new(0),
             end: AtomicU8::new(0),
             changed: Notify::new(),
+            news,
+            stuck: AtomicBool::new(false),
         }
     }
 
@@ -95,9 +139,84 @@ impl ServiceCell {
     }
 
     pub(crate) fn snapshot(&self) -> ServiceLifecycleSnapshot {
+        let (lifecycle, status) = {
+            let inner = self.lock();
+            let lifecycle = inner.machine.lifecycle();
+            let status = inner.said.as_ref().and_then(|said| said.status.clone());
+            let status = status.filter(|(run, _)| is_in_run(lifecycle, *run));
+            (lifecycle.clone(), status)
+        };
         // The last error is formatted from a copy, outside the lock.
-        let lifecycle = self.read(Clone::clone);
-        lifecycle.snapshot(clock::now())
+        let mut snapshot = lifecycle.snapshot(clock::now());
+        snapshot.status = status.map(|(_, text)| text.to_string());
+        snapshot.stuck = self.stuck.load(Ordering::Relaxed);
+        snapshot
+    }
+
+    /// The number of the present run, or of the last.
+    pub(crate) fn run(&self) -> u32 {
+        self.read(ServiceLifecycle::start_count)
+    }
+
+    /// Takes note of what this run says, if it is the present one.
+    fn hear(&self, run: u32, take_note: impl FnOnce(&mut Said)) {
+        let mut inner = self.lock();
+        if is_in_run(inner.machine.lifecycle(), run) {
+            take_note(inner.said.get_or_insert_default());
+        }
+    }
+
+    pub(crate) fn say_ready(&self, run: u32) {
+        if let Some(news) = &self.news {
+            self.hear(run, |said| said.ready = run);
+            news.notify_one();
+        }
+    }
+
+    pub(crate) fn say_alive(&self, run: u32) {
+        if self.news.is_some() {
+            let now = clock::now();
+            self.hear(run, |said| said.alive_at = said.alive_at.max(Some(now)));
+        }
+    }
+
+    pub(crate) fn say_status(&self, run: u32, text: String) {
+        self.hear(run, |said| said.status = Some((run, text.into())));
+    }
+
+    /// Whether the present run has said that it is ready.
+    pub(crate) fn is_said_ready(&self) -> bool {
+        let inner = self.lock();
+        let ready = inner.said.as_ref().map_or(0, |said| said.ready);
+        ready == inner.machine.lifecycle().start_count()
+    }
+
+    /// When the service last said that it is alive.
+    pub(crate) fn alive_at(&self) -> Option<Instant> {
+        self.lock().said.as_ref()?.alive_at
+    }
+
+    /// What wakes the task for what the run has said.
+    pub(crate) fn news(&self) -> Option<Arc<Notify>> {
+        self.news.clone()
+    }
+
+    /// Notes whether the run blocks its thread. Answers whether that is new.
+    pub(crate) fn set_stuck(&self, stuck: bool) -> bool {
+        self.stuck.swap(stuck, Ordering::Relaxed) != stuck
+    }
+
+    /// Why the present run was asked to end.
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        match self.stop_requested.load(Ordering::Acquire) {
+            STOP => Some(StopReason::Stop),
+            SHUTDOWN => Some(StopReason::Shutdown),
+            _ => {
+                let inner = self.lock();
+                let (run, reason) = inner.said.as_ref()?.halted?;
+                is_in_run(inner.machine.lifecycle(), run).then_some(reason)
+            }
+        }
     }
 
     pub(crate) fn token(&self) -> CancellationToken {
@@ -110,16 +229,37 @@ impl ServiceCell {
         drop(old);
     }
 
-    /// What its group wants.
-    pub(crate) fn permit(&self) -> Option<Permit> {
-        self.lock().permit
+    /// What is wanted of it, besides to stop: another run, and what its group allows.
+    pub(crate) fn take_wishes(&self) -> (bool, Option<Permit>) {
+        match &mut self.lock().said {
+            Some(said) => (std::mem::take(&mut said.restart), said.permit),
+            None => (false, None),
+        }
     }
 
     /// Tells a gated service what is wanted of it. Its token wakes its task, and ends the run if there is one.
     pub(crate) fn set_permit(&self, permit: Permit) {
+        self.wish(|said, run| {
+            said.permit = Some(permit);
+            if permit.halt >= permit.go {
+                said.halted = Some((run, StopReason::Sibling));
+            }
+        });
+    }
+
+    /// Asks for another run, at once.
+    pub(crate) fn request_restart(&self) {
+        self.wish(|said, run| {
+            said.restart = true;
+            said.halted = Some((run, StopReason::Restart));
+        });
+    }
+
+    fn wish(&self, take_note: impl FnOnce(&mut Said, u32)) {
         let token = {
             let mut inner = self.lock();
-            inner.permit = Some(permit);
+            let run = inner.machine.lifecycle().start_count();
+            take_note(inner.said.get_or_insert_default(), run);
             inner.token.clone()
         };
         token.cancel();
@@ -127,12 +267,28 @@ impl ServiceCell {
 
     /// Asks the service to stop. Repeating it is harmless.
     pub(crate) fn request_stop(&self) {
-        self.stop_requested.store(true, Ordering::Release);
+        self.request(STOP);
+    }
+
+    /// The same, because all are to stop.
+    pub(crate) fn request_shutdown(&self) {
+        self.request(SHUTDOWN);
+    }
+
+    fn request(&self, what: u8) {
+        // The first reason stays.
+        let wanted = &self.stop_requested;
+        let _kept = wanted.compare_exchange(0, what, Ordering::AcqRel, Ordering::Acquire);
         self.token().cancel();
     }
 
     pub(crate) fn is_stop_requested(&self) -> bool {
-        self.stop_requested.load(Ordering::Acquire)
+        self.stop_requested.load(Ordering::Acquire) != 0
+    }
+
+    /// Tells whoever waits for a change.
+    pub(crate) fn tell_changed(&self) {
+        self.changed.notify_waiters();
     }
 
     /// The run has something outside its future; it is not over before that is gone.
@@ -177,11 +333,16 @@ impl ServiceCell {
     }
 
     async fn until(&self, condition: impl Fn() -> bool) {
+        self.first(|| condition().then_some(())).await;
+    }
+
+    /// Waits until there is something to see. Somebody has to say so when that may be.
+    pub(crate) async fn first<T>(&self, look: impl Fn() -> Option<T>) -> T {
         loop {
             // Made before the look, so that no change falls between the look and the wait.
             let changed = self.changed.notified();
-            if condition() {
-                return;
+            if let Some(seen) = look() {
+                return seen;
             }
             changed.await;
         }

@@ -1,9 +1,11 @@
 //! The settings of a supervisor and of one service.
 
+use crate::machine::{Checks, Readiness};
 use crate::{AutoShutdown, BackoffConfig, Intensity, Observer, RestartPolicy};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// The settings of a supervisor.
 ///
@@ -149,6 +151,9 @@ pub struct SpawnOptions {
     pub(crate) shutdown_grace: Option<Duration>,
     pub(crate) significant: bool,
     pub(crate) after: Vec<Arc<str>>,
+    pub(crate) checks: Checks,
+    pub(crate) ephemeral: bool,
+    pub(crate) runtime: Option<Handle>,
 }
 
 impl SpawnOptions {
@@ -190,6 +195,46 @@ impl SpawnOptions {
     #[must_use]
     pub fn after<N: Into<Arc<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.after.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets when a run counts as ready: as soon as it has begun, or when it says so. Until then the service is starting.
+    #[must_use]
+    pub fn with_readiness(mut self, readiness: Readiness) -> Self {
+        self.checks.readiness = readiness;
+        self
+    }
+
+    /// Sets how long a run may take until it says that it is ready, under [`Readiness::Notify`]. One that takes longer is dropped, and
+    /// has failed with [`FailureKind::StartTimeout`](crate::FailureKind::StartTimeout).
+    #[must_use]
+    pub fn with_start_timeout(mut self, timeout: Duration) -> Self {
+        self.checks.start_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how long a run that is ready may go without [`notify::heartbeat`](crate::notify::heartbeat). One that does so for longer
+    /// hangs: it is dropped, and has failed with [`FailureKind::Hang`](crate::FailureKind::Hang). Beat at twice that rate.
+    ///
+    /// A run that blocks its thread cannot be dropped: it is logged and shown as [stuck](crate::ServiceLifecycleSnapshot::stuck), as
+    /// long as there is another thread to do so.
+    #[must_use]
+    pub fn with_watchdog(mut self, period: Duration) -> Self {
+        self.checks.watchdog = Some(period);
+        self
+    }
+
+    /// Has the supervisor forget the service once it has terminated.
+    #[must_use]
+    pub fn ephemeral(mut self) -> Self {
+        self.ephemeral = true;
+        self
+    }
+
+    /// Runs the service on another runtime: a bulkhead for services that use up their threads. Default: the runtime it is spawned in.
+    #[must_use]
+    pub fn on(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
         self
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong: in a service, in spawning one, in the supervisor.
 
 use crate::cell::ServiceCell;
+use crate::machine::Checks;
 use crate::{
     ConfigError, Exit, Failure, FailureKind, Intensity, ServicePhase, ShutdownReport,
     TerminationReason,
@@ -9,6 +10,7 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 /// Why a run failed: any error at all, and whether it is worth another try.
 ///
@@ -124,6 +126,41 @@ impl PanicError {
         };
         Self { message }
     }
+}
+
+/// Why a run was given up that neither failed nor ended: it did not show what it had to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// It was not ready in time.
+    #[error("not ready within {0:?}")]
+    NotReady(Duration),
+    /// It has not shown for so long that it is alive.
+    #[error("no heartbeat for {0:?}")]
+    NoHeartbeat(Duration),
+}
+
+impl CheckError {
+    pub(crate) fn new(kind: FailureKind, checks: Checks) -> Self {
+        match kind {
+            FailureKind::StartTimeout => Self::NotReady(checks.start_timeout.unwrap_or_default()),
+            _ => Self::NoHeartbeat(checks.watchdog.unwrap_or_default()),
+        }
+    }
+}
+
+/// Why a service could not be restarted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestartError {
+    /// It has terminated, perhaps because it was asked to, and terminated is for good: spawn it again.
+    #[error("cannot restart service {name:?}: it has terminated: {reason}")]
+    Terminated {
+        /// The name.
+        name: String,
+        /// Why it has terminated.
+        reason: TerminationReason,
+    },
 }
 
 /// Why a service could not be spawned. The service is dropped; nothing else has changed.

@@ -1,21 +1,25 @@
 //! A hold on one service.
 
 use crate::cell::ServiceCell;
-use crate::{ServiceLifecycleSnapshot, ServicePhase, TerminationReason};
+use crate::error::RestartError;
+use crate::shared::Shared;
+use crate::{ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase, TerminationReason};
+use std::fmt;
 use std::sync::Arc;
 
 /// A hold on one service: to ask it, to stop it, to wait for its end. Cheap to clone.
 ///
 /// It does not keep the service or the supervisor alive, and dropping it does nothing. It stays with the service it was made
 /// for, also when another of the same name takes its place.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ServiceHandle {
     cell: Arc<ServiceCell>,
+    shared: Arc<Shared>,
 }
 
 impl ServiceHandle {
-    pub(crate) const fn new(cell: Arc<ServiceCell>) -> Self {
-        Self { cell }
+    pub(crate) const fn new(cell: Arc<ServiceCell>, shared: Arc<Shared>) -> Self {
+        Self { cell, shared }
     }
 
     /// The service's name.
@@ -66,6 +70,67 @@ impl ServiceHandle {
         self.terminated().await
     }
 
+    /// Ends the present run, or the backoff, and begins another run at once; answers when that is running. Earlier failures are
+    /// forgotten, by its breaker, too. In a group nobody else restarts, and nothing is counted.
+    ///
+    /// # Errors
+    /// [`RestartError::Terminated`] if it has terminated, or does so before it runs again: a stop wins.
+    ///
+    /// # Cancel safety
+    /// The request stands, once this has been polled; only the waiting is lost.
+    pub async fn restart(&self) -> Result<(), RestartError> {
+        let run = self.cell.run();
+        if !self.phase().is_terminal() {
+            self.cell.request_restart();
+        }
+        let _watching = self.shared.watch();
+        let answer = |lifecycle: &ServiceLifecycle| match lifecycle.termination_reason() {
+            Some(reason) => Some(Err(reason.clone())),
+            None => {
+                let runs = lifecycle.phase() == ServicePhase::Running;
+                (runs && lifecycle.start_count() > run).then_some(Ok(()))
+            }
+        };
+        let answer = self.cell.first(|| self.cell.read(answer)).await;
+        answer.map_err(|reason| RestartError::Terminated {
+            name: self.name().to_owned(),
+            reason,
+        })
+    }
+
+    /// Asks it to stop, waits until it has, and has the supervisor forget it. Answers its last state. Repeating it is harmless.
+    ///
+    /// # Cancel safety
+    /// The request to stop stands, once this has been polled; whether it is forgotten, is open.
+    pub async fn remove(&self) -> ServiceLifecycleSnapshot {
+        self.stop().await;
+        self.shared.forget(&self.cell);
+        self.snapshot()
+    }
+
+    /// Waits until it is in this phase. Answers whether it is: once it has terminated, it will be in no other.
+    ///
+    /// A phase that lasts for a moment only may be missed.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: call it again.
+    pub async fn wait_for(&self, phase: ServicePhase) -> bool {
+        let _watching = self.shared.watch();
+        let answer = |lifecycle: &ServiceLifecycle| {
+            let now = lifecycle.phase();
+            (now == phase || now.is_terminal()).then_some(now == phase)
+        };
+        self.cell.first(|| self.cell.read(answer)).await
+    }
+
+    /// Waits until it is running, which includes ready. Answers whether it is: once it has terminated, it will never be.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: call it again.
+    pub async fn wait_ready(&self) -> bool {
+        self.wait_for(ServicePhase::Running).await
+    }
+
     /// Waits until it has terminated, its last run is gone and its value is dropped.
     ///
     /// # Cancel safety
@@ -75,5 +140,11 @@ impl ServiceHandle {
         // A finished task has terminated its service: `Task`'s destructor sees to it.
         self.termination_reason()
             .unwrap_or(TerminationReason::Aborted)
+    }
+}
+
+impl fmt::Debug for ServiceHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServiceHandle").field(&self.cell).finish()
     }
 }

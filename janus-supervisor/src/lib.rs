@@ -96,6 +96,7 @@ mod handle;
 mod log;
 pub mod machine;
 mod metrics;
+pub mod notify;
 mod registry;
 mod report;
 mod root;
@@ -107,7 +108,10 @@ mod spawn;
 mod supervisor;
 
 pub use config::{SpawnOptions, SupervisorConfig};
-pub use error::{GroupError, PanicError, RemoveError, ServiceError, SpawnError, SupervisorError};
+pub use error::{
+    CheckError, GroupError, PanicError, RemoveError, RestartError, ServiceError, SpawnError,
+    SupervisorError,
+};
 pub use group::{Group, GroupHandle};
 pub use handle::ServiceHandle;
 pub use janus_backoff::{
@@ -118,8 +122,9 @@ pub use janus_lifecycle::{
     RestartPolicy, Retry, RunOutcome, ServiceEvent, ServiceLifecycle, ServiceLifecycleSnapshot,
     ServicePhase, TerminationReason, TransitionError,
 };
-pub use machine::{AutoShutdown, Intensity, Strategy};
+pub use machine::{AutoShutdown, Intensity, Readiness, Strategy};
 pub use metrics::{MetricsSnapshot, SupervisorMetrics};
+pub use notify::{Notifier, StopReason};
 pub use report::{DrainReport, ShutdownCause, ShutdownReport};
 pub use service::{BoxService, JanusService, ServiceFn, service_fn};
 pub use supervisor::{JanusSupervisor, SnapshotNode, SupervisorSnapshot};

@@ -96,6 +96,23 @@ impl Registry {
         in_order(removed)
     }
 
+    /// Takes out this very service, if it is there.
+    pub(crate) fn remove_this(&self, cell: &ServiceCell) -> bool {
+        let mut cells = self.lock();
+        let is_there = cells
+            .get(&*cell.name)
+            .is_some_and(|ByName(it)| it.id == cell.id);
+        is_there && cells.remove(&*cell.name)
+    }
+
+    /// All services, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<ServiceCell>> {
+        self.lock()
+            .iter()
+            .map(|ByName(cell)| Arc::clone(cell))
+            .collect()
+    }
+
     /// The supervisor's own services, without those inside groups, in the order of spawning.
     pub(crate) fn top(&self) -> Vec<Arc<ServiceCell>> {
         let cells = self.lock();

@@ -1,5 +1,6 @@
 //! Configuration files: [`SupervisorConfig`] and [`SpawnOptions`] with durations as people write them.
 
+use crate::machine::{Checks, Readiness};
 use crate::{
     AutoShutdown, BackoffConfig, Intensity, RestartPolicy, SpawnOptions, SupervisorConfig,
 };
@@ -73,6 +74,10 @@ janus_backoff::__settings!(OptionsInFile, "settings of a service" {
     shutdown_grace: HumanDuration,
     significant: bool,
     after: Vec<String>,
+    readiness: Readiness,
+    start_timeout: HumanDuration,
+    watchdog: HumanDuration,
+    ephemeral: bool,
 });
 
 /// Fields that are left out come from the supervisor or the service; a backoff that is there comes as a whole, with the defaults
@@ -86,11 +91,18 @@ impl<'de> Deserialize<'de> for SpawnOptions {
             shutdown_grace: file.shutdown_grace.map(|HumanDuration(grace)| grace),
             significant: file.significant.unwrap_or_default(),
             after: file.after.into_iter().flatten().map(Into::into).collect(),
+            checks: Checks {
+                readiness: file.readiness.unwrap_or_default(),
+                start_timeout: file.start_timeout.map(|HumanDuration(d)| d),
+                watchdog: file.watchdog.map(|HumanDuration(d)| d),
+            },
+            ephemeral: file.ephemeral.unwrap_or_default(),
+            runtime: None,
         })
     }
 }
 
-/// Only what is set.
+/// Only what is set; a runtime is no part of a file.
 impl Serialize for SpawnOptions {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let set = [
@@ -99,6 +111,10 @@ impl Serialize for SpawnOptions {
             self.shutdown_grace.is_some(),
             self.significant,
             !self.after.is_empty(),
+            self.checks.readiness != Readiness::Immediate,
+            self.checks.start_timeout.is_some(),
+            self.checks.watchdog.is_some(),
+            self.ephemeral,
         ];
         let fields = set.into_iter().filter(|set| *set).count();
         let mut out = serializer.serialize_struct("SpawnOptions", fields)?;
@@ -117,6 +133,19 @@ impl Serialize for SpawnOptions {
         if !self.after.is_empty() {
             let names: Vec<&str> = self.after.iter().map(|name| &**name).collect();
             out.serialize_field("after", &names)?;
+        }
+        let checks = &self.checks;
+        if checks.readiness != Readiness::Immediate {
+            out.serialize_field("readiness", &checks.readiness)?;
+        }
+        if let Some(timeout) = checks.start_timeout {
+            out.serialize_field("start_timeout", &HumanDuration(timeout))?;
+        }
+        if let Some(period) = checks.watchdog {
+            out.serialize_field("watchdog", &HumanDuration(period))?;
+        }
+        if self.ephemeral {
+            out.serialize_field("ephemeral", &true)?;
         }
         out.end()
     }

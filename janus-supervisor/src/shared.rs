@@ -14,9 +14,10 @@ use crate::{
 };
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -52,8 +53,20 @@ pub(crate) struct Shared {
     began: OnceLock<Began>,
     /// Its services were asked to stop, those that are not held up by others.
     asked: AtomicBool,
+    /// How many wait for a change in some service, and what tells them.
+    watchers: AtomicUsize,
+    pub(crate) changed: Notify,
     next_id: AtomicU64,
     seed: u64,
+}
+
+/// Somebody waits for a change for as long as this is there.
+pub(crate) struct Watching<'a>(&'a Shared);
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.watchers.fetch_sub(1, Relaxed);
+    }
 }
 
 /// How services have ended since the shutdown began, and those before it whose runtime went away.
@@ -108,6 +121,8 @@ impl Shared {
             ends: Mutex::default(),
             began: OnceLock::new(),
             asked: AtomicBool::new(false),
+            watchers: AtomicUsize::new(0),
+            changed: Notify::new(),
             next_id: AtomicU64::new(0),
             seed: config.seed.unwrap_or_else(random_seed),
         }
@@ -229,14 +244,15 @@ impl Shared {
             cells.retain(|cell| order.may_stop(&cell.name));
         }
         for cell in cells.iter().rev() {
-            cell.request_stop();
+            cell.request_shutdown();
         }
+        self.changed.notify_waiters();
     }
 
     /// Ends all grace: drops every service that is left.
     pub(crate) fn abort_all(&self) {
         for cell in self.registry.top().iter().rev() {
-            cell.request_stop();
+            cell.request_shutdown();
         }
         self.abort.cancel();
     }
@@ -286,7 +302,7 @@ impl Shared {
         }
         // The shutdown may have asked all others before this one was there.
         if self.asked.load(Relaxed) {
-            cell.request_stop();
+            cell.request_shutdown();
         }
     }
 
@@ -324,7 +340,7 @@ impl Shared {
             if self.root.is_cancelled() {
                 for name in may_stop {
                     if let Some(cell) = self.registry.get(&name) {
-                        cell.request_stop();
+                        cell.request_shutdown();
                     }
                 }
             }
@@ -347,6 +363,51 @@ impl Shared {
                 cell.set_permit(Permit::OPEN);
             }
         }
+    }
+
+    /// Sees to it that whoever waits is told of changes. A change that is not told was made before this, and can be seen.
+    pub(crate) fn watch(&self) -> Watching<'_> {
+        self.watchers.fetch_add(1, Relaxed);
+        Watching(self)
+    }
+
+    /// Whether somebody waits for a change.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watchers.load(Relaxed) != 0
+    }
+
+    /// Tells whoever waits that something has happened to a service.
+    pub(crate) fn tell_changed(&self, cell: &ServiceCell) {
+        cell.tell_changed();
+        self.changed.notify_waiters();
+    }
+
+    /// Forgets a service that has terminated, unless that has been done.
+    pub(crate) fn forget(&self, cell: &ServiceCell) {
+        if self.registry.remove_this(cell) {
+            self.tell_removed_with_inside(cell);
+        }
+    }
+
+    /// Tells that a service was forgotten, and forgets what was inside it.
+    pub(crate) fn tell_removed_with_inside(&self, cell: &ServiceCell) {
+        if cell.traits.group {
+            for child in self.registry.remove_inside(&cell.name) {
+                self.tell_removed(&child);
+            }
+        }
+        self.tell_removed(cell);
+    }
+
+    /// Whether every service is running, or has ended as it should, and no shutdown has begun.
+    pub(crate) fn is_ready(&self) -> bool {
+        let well = |cell: &Arc<ServiceCell>| {
+            cell.read(|lifecycle| match lifecycle.termination_reason() {
+                None => lifecycle.phase() == ServicePhase::Running,
+                Some(reason) => ChildEnd::of(Some(reason)) != ChildEnd::Failed,
+            })
+        };
+        !self.root.is_cancelled() && self.registry.all().iter().all(well)
     }
 
     /// Tells that a service was forgotten, unless its task is still on its last lines and says it then.

@@ -4,7 +4,9 @@ use crate::cell::{ServiceCell, Traits};
 use crate::driver::caught;
 use crate::error::SpawnError;
 use crate::group::{Child, Group, Recipe};
-use crate::machine::{AutoShutdown, Dependency, Intensity, ServiceMachine, Strategy};
+use crate::machine::{
+    AutoShutdown, Checks, Dependency, Intensity, Readiness, ServiceMachine, Strategy,
+};
 use crate::shared::Shared;
 use crate::{
     BackoffConfig, BackoffState, EventKind, RestartPolicy, ServicePhase, SpawnOptions, clock,
@@ -21,6 +23,9 @@ pub(crate) struct Plan {
     pub(crate) significant: bool,
     backoff: Arc<BackoffConfig>,
     grace: Duration,
+    pub(crate) checks: Checks,
+    ephemeral: bool,
+    pub(crate) runtime: Option<Handle>,
     pub(crate) kind: Kind,
 }
 
@@ -45,9 +50,18 @@ pub(crate) struct Enrolled {
 }
 
 /// Whether anything can be spawned here and now. Answers the runtime to spawn on.
-pub(crate) fn runtime(name: &str) -> Result<Handle, SpawnError> {
+pub(crate) fn runtime(name: &str, own: Option<Handle>) -> Result<Handle, SpawnError> {
     let name = || name.to_owned();
-    let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime { name: name() })?;
+    let current = || Handle::try_current().map_err(|_| SpawnError::NoRuntime { name: name() });
+    let Some(runtime) = own else {
+        return check_time(current()?, name);
+    };
+    let _inside = runtime.enter();
+    check_time(runtime.clone(), name)
+}
+
+/// Whether the runtime that this is inside of can wait.
+fn check_time(runtime: Handle, name: impl Fn() -> String) -> Result<Handle, SpawnError> {
     if caught(|| tokio::time::sleep(Duration::ZERO)).is_err() {
         return Err(SpawnError::NoTimeDriver { name: name() });
     }
@@ -79,6 +93,21 @@ pub(crate) fn check(
             name,
             "it is significant, but under RestartPolicy::Always it never ends by itself",
         ));
+    }
+    let checks = options.checks;
+    if checks.start_timeout.is_some() && checks.readiness == Readiness::Immediate {
+        return Err(invalid(
+            name,
+            "it has a start timeout, but without Readiness::Notify it is ready as soon as it has begun",
+        ));
+    }
+    for (limit, rule) in [
+        (checks.start_timeout, "its start timeout is zero"),
+        (checks.watchdog, "the period of its watchdog is zero"),
+    ] {
+        if limit.is_some_and(|limit| limit.is_zero()) {
+            return Err(invalid(name, rule));
+        }
     }
     Ok(())
 }
@@ -182,6 +211,9 @@ pub(crate) fn plan_group(
     Ok(Plan {
         backoff: backoff(shared, &name, group.options.backoff)?,
         significant: group.options.significant,
+        checks: group.options.checks,
+        ephemeral: group.options.ephemeral,
+        runtime: group.options.runtime,
         name,
         policy,
         grace,
@@ -205,6 +237,9 @@ fn plan_service(
         backoff: backoff(shared, &name, options.backoff)?,
         grace: options.shutdown_grace.unwrap_or(shared.shutdown_timeout),
         significant: options.significant,
+        checks: options.checks,
+        ephemeral: options.ephemeral,
+        runtime: options.runtime,
         name,
         policy,
         kind: Kind::Service(recipe),
@@ -231,6 +266,7 @@ pub(crate) fn prepare(shared: &Shared, now: Instant, plan: &Plan, gated: bool) -
     let (id, seed) = shared.next_id();
     let backoff = BackoffState::new(Arc::clone(&plan.backoff), seed);
     let machine = ServiceMachine::new(now, Arc::clone(&plan.name), backoff, plan.grace);
+    let machine = machine.checked(plan.checks);
     let machine = if gated { machine.gated() } else { machine };
     let below = match &plan.kind {
         Kind::Service(_) => &[],
@@ -240,6 +276,7 @@ pub(crate) fn prepare(shared: &Shared, now: Instant, plan: &Plan, gated: bool) -
         group: matches!(plan.kind, Kind::Group(_)),
         inside: plan.name.contains('/'),
         significant: plan.significant,
+        ephemeral: plan.ephemeral,
     };
     let cell = ServiceCell::new(Arc::clone(&plan.name), id, plan.policy, machine, traits);
     let first = below.iter().map(|plan| prepare(shared, now, plan, true));

@@ -3,6 +3,7 @@
 use crate::cell::{ServiceCell, Traits};
 use crate::driver::drain::drain;
 use crate::driver::group::GroupService;
+use crate::driver::monitor;
 use crate::driver::service::{Task, drive};
 use crate::driver::{caught, logged};
 use crate::machine::ServiceMachine;
@@ -106,7 +107,7 @@ impl JanusSupervisor {
         let policy = options.restart_policy.unwrap_or(own_policy);
         spawn::check(&name, policy, &options, shared.auto_shutdown())?;
         let backoff = spawn::backoff(shared, &name, options.backoff)?;
-        let (runtime, _entering) = self.enter(&name)?;
+        let (runtime, _entering) = self.enter(&name, options.runtime)?;
         let after = spawn::dependencies(shared, &name, &options.after)?;
 
         let now = clock::now();
@@ -114,6 +115,7 @@ impl JanusSupervisor {
         let grace = options.shutdown_grace.unwrap_or(shared.shutdown_timeout);
         let backoff = BackoffState::new(backoff, seed);
         let machine = ServiceMachine::new(now, Arc::clone(&name), backoff, grace);
+        let machine = machine.checked(options.checks);
         let machine = if after.is_empty() {
             machine
         } else {
@@ -121,6 +123,7 @@ impl JanusSupervisor {
         };
         let traits = Traits {
             significant: options.significant,
+            ephemeral: options.ephemeral,
             ..Traits::default()
         };
         let cell = Arc::new(ServiceCell::new(name, id, policy, machine, traits));
@@ -135,9 +138,10 @@ impl JanusSupervisor {
         shared.tell(&cell, now, EventKind::Registered);
         shared.adopt(&cell, after);
 
+        monitor::watch(&cell, options.checks, &runtime);
         let task = Task::new(Arc::clone(&cell), Arc::clone(shared));
         shared.tracker.spawn_on(drive(task, service), &runtime);
-        Ok(ServiceHandle::new(cell))
+        Ok(self.handle(cell))
     }
 
     /// Registers a group with all in it, and starts it. They are registered when this returns.
@@ -149,7 +153,7 @@ impl JanusSupervisor {
         let shared = self.shared();
         let names = group.options.after.clone();
         let plan = spawn::plan_group(shared, group, "", shared.auto_shutdown())?;
-        let (runtime, _entering) = self.enter(&plan.name)?;
+        let (runtime, _entering) = self.enter(&plan.name, plan.runtime.clone())?;
         let after = spawn::dependencies(shared, &plan.name, &names)?;
 
         let now = clock::now();
@@ -166,13 +170,22 @@ impl JanusSupervisor {
                 GroupService::new(Arc::clone(&cell), Arc::clone(shared), plan, first, abort);
             shared.tracker.spawn_on(drive(task, group), &runtime);
         }
-        Ok(GroupHandle::new(ServiceHandle::new(cell)))
+        Ok(GroupHandle::new(self.handle(cell)))
+    }
+
+    fn handle(&self, cell: Arc<ServiceCell>) -> ServiceHandle {
+        ServiceHandle::new(cell, Arc::clone(self.shared()))
     }
 
     /// What every spawn has to pass. A drain that begins from now on waits for as long as the token is held.
-    fn enter(&self, name: &str) -> Result<(Handle, TaskTrackerToken), SpawnError> {
+    fn enter(
+        &self,
+        name: &str,
+        runtime: Option<Handle>,
+    ) -> Result<(Handle, TaskTrackerToken), SpawnError> {
         let shared = self.shared();
-        let runtime = spawn::runtime(name)?;
+        let runtime = spawn::runtime(name, runtime)?;
+        let _inside = runtime.enter();
         let entering = shared.tracker.token();
         if shared.root.is_cancelled() {
             let name = name.to_owned();
@@ -190,7 +203,8 @@ impl JanusSupervisor {
     /// The handle of a service.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<ServiceHandle> {
-        self.shared().registry.get(name).map(ServiceHandle::new)
+        let cell = self.shared().registry.get(name)?;
+        Some(self.handle(cell))
     }
 
     /// Forgets a terminated service, and answers its last state. Its name is free either way.
@@ -285,6 +299,33 @@ impl JanusSupervisor {
         }
     }
 
+    /// Whether all is well: every service is running or has ended as it should (completed, or stopped), and no shutdown has begun. For
+    /// a readiness probe.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.shared().is_ready()
+    }
+
+    /// Waits until [`is_ready`](Self::is_ready). Answers `false` if the shutdown begins instead.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: call it again.
+    pub async fn wait_ready(&self) -> bool {
+        let shared = self.shared();
+        let _watching = shared.watch();
+        loop {
+            // Made before the look, so that no change falls between the look and the wait.
+            let changed = shared.changed.notified();
+            if shared.root.is_cancelled() {
+                return false;
+            }
+            if shared.is_ready() {
+                return true;
+            }
+            changed.await;
+        }
+    }
+
     /// How many services are registered, terminated ones included.
     pub async fn service_count(&self) -> usize {
         self.shared().registry.len()
@@ -322,13 +363,7 @@ impl JanusSupervisor {
 
     /// Tells that a service was forgotten, and forgets what was inside it.
     fn tell_removed(&self, cell: &ServiceCell) {
-        let shared = self.shared();
-        if cell.traits.group {
-            for child in shared.registry.remove_inside(&cell.name) {
-                shared.tell_removed(&child);
-            }
-        }
-        shared.tell_removed(cell);
+        self.shared().tell_removed_with_inside(cell);
     }
 }
 

@@ -6,6 +6,7 @@ mod bad_input;
 mod breaker;
 mod cooldown;
 mod hardening;
+mod live;
 mod metrics;
 mod observers;
 mod panics;

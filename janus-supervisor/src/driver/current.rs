@@ -46,10 +46,17 @@ impl Drop for Inside<'_> {
     }
 }
 
+/// Calls `act` with the service whose run is being polled on this thread, if one is.
+pub(crate) fn with_current<R>(act: impl FnOnce(&Arc<ServiceCell>) -> R) -> Option<R> {
+    // Not within the borrow: what `act` wakes may be other people's code.
+    let current = CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()
+        .flatten();
+    current.as_ref().map(act)
+}
+
 /// Keeps the current run from counting as over until what is answered is dropped; nothing outside a run.
 pub(crate) fn hold() -> Option<Hold> {
-    CURRENT
-        .try_with(|current| current.borrow().as_ref().map(ServiceCell::hold))
-        .ok()
-        .flatten()
+    with_current(ServiceCell::hold)
 }

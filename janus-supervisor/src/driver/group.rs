@@ -8,6 +8,7 @@
 //! 3. A report that a child made before it heard of its last permit is not given to the machine: it may be about a run that the
 //!    group has already answered.
 
+use super::monitor;
 use super::service::{Task, drive};
 use crate::cell::{Hold, ServiceCell};
 use crate::error::GroupError;
@@ -77,13 +78,15 @@ impl GroupService {
                 _hold: self.cell.hold(),
             };
             let task = Task::new(Arc::clone(&cell), Arc::clone(&self.shared)).child_of(parent);
+            let runtime = plan.runtime.as_ref().unwrap_or(&runtime);
+            monitor::watch(&cell, plan.checks, runtime);
             match &plan.kind {
-                Kind::Service(recipe) => recipe.launch(task, &self.shared, &runtime),
+                Kind::Service(recipe) => recipe.launch(task, &self.shared, runtime),
                 Kind::Group(plan) => {
                     let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(plan));
                     let group = Self::new(cell, shared, plan, first, abort.clone());
                     let run = drive(task, group);
-                    self.shared.tracker.spawn_on(run, &runtime);
+                    self.shared.tracker.spawn_on(run, runtime);
                 }
             }
         }

@@ -3,6 +3,7 @@
 pub(crate) mod current;
 pub(crate) mod drain;
 pub(crate) mod group;
+pub(crate) mod monitor;
 mod panics;
 pub(crate) mod relay;
 pub(crate) mod service;

@@ -11,6 +11,7 @@ use super::group::Parent;
 use super::timer::Timer;
 use super::{caught, logged};
 use crate::cell::ServiceCell;
+use crate::error::CheckError;
 use crate::log::{self, FailureLog};
 use crate::machine::{Command, Ended, Input, Step};
 use crate::shared::Shared;
@@ -54,6 +55,7 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
     let mut leftover: Option<Box<Leftover>> = None;
     let mut span = Span::none();
     let mut timer = Timer::default();
+    let news = task.cell.news();
 
     let mut now = clock::now();
     let mut next = match task.stop(now) {
@@ -76,10 +78,19 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
             Command::Stop => token.cancel(),
             Command::Abort => {
                 task.discard("run", || span.in_scope(|| ambient.scope(|| run.set(None))));
+                leftover = None;
                 // Rare, and so not worth room in every task.
                 Box::pin(task.cell.released()).await;
                 now = clock::now();
                 next = task.tell(now, Input::Gone);
+                continue;
+            }
+            Command::Fail(kind) => {
+                task.discard("run", || span.in_scope(|| ambient.scope(|| run.set(None))));
+                leftover = None;
+                Box::pin(task.cell.released()).await;
+                now = clock::now();
+                next = task.tell_failure(now, kind);
                 continue;
             }
             Command::Wait => {}
@@ -87,6 +98,7 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
         }
 
         let mut slept = false;
+        let mut told = news.clone().map(|news| Box::pin(news.notified_owned()));
         let woken = poll_fn(|cx| {
             let end = match (&mut leftover, run.as_mut().as_pin_mut()) {
                 (Some(leftover), _) => leftover.poll(cx),
@@ -102,6 +114,13 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
             let woken = match end {
                 Poll::Ready(end) => Poll::Ready(Woken::by(signalled, Some(end))),
                 Poll::Pending if signalled => Poll::Ready(Woken::by(true, None)),
+                Poll::Pending
+                    if told
+                        .as_mut()
+                        .is_some_and(|told| told.as_mut().poll(cx).is_ready()) =>
+                {
+                    Poll::Ready(Woken::by(false, None))
+                }
                 Poll::Pending => timer
                     .poll(next.deadline, now, cx)
                     .map(|()| Woken::by(false, None)),
@@ -136,17 +155,22 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                 let used = std::mem::replace(&mut token, task.renew_token());
                 signal.set(token.clone().cancelled_owned());
                 next.command = Command::Wait;
-                if let Some(permit) = task.cell.permit() {
-                    next = task.tell(now, Input::Permit(permit));
-                    if next.command == Command::Stop {
-                        used.cancel();
-                        next.command = Command::Wait;
-                    }
+                let (restart, permit) = task.cell.take_wishes();
+                let wishes = [restart.then_some(Input::Restart), permit.map(Input::Permit)];
+                for wish in wishes.into_iter().flatten() {
+                    next = task.tell(now, wish).after(next.command);
+                }
+                if next.command == Command::Stop {
+                    used.cancel();
+                    next.command = Command::Wait;
                 }
             }
         }
         match woken.end {
             Some(mut end) => {
+                if news.is_some() && task.cell.is_said_ready() {
+                    let _only_wait = task.tell(now, Input::Ready);
+                }
                 let dropped = caught(|| span.in_scope(|| ambient.scope(|| run.set(None))));
                 if let (Ok(Ok(())), Err(panic)) = (&end, dropped) {
                     end = Err(panic);
@@ -162,7 +186,8 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                 }
             }
             None if woken.signalled => {}
-            None => next = task.tell(now, Input::Tick),
+            None if news.is_none() => next = task.tell(now, Input::Tick),
+            None => next = task.tell_news(),
         }
     }
 }
@@ -221,6 +246,16 @@ enum Awaited {
 struct Next {
     command: Command,
     deadline: Option<Instant>,
+}
+
+impl Next {
+    /// Two answers in a row: a command that is still to be carried out is not lost to one that says nothing.
+    fn after(mut self, before: Command) -> Self {
+        if self.command == Command::Wait {
+            self.command = before;
+        }
+        self
+    }
 }
 
 /// What the task of a service knows, whatever the type of the service.
@@ -313,7 +348,30 @@ impl Task {
         self.tell(now, Input::Exited(ended))
     }
 
+    /// Tells that the run was dropped because it did not show what it has to.
+    fn tell_failure(&mut self, now: Instant, kind: FailureKind) -> Next {
+        let checks = self.cell.with_machine(|machine| machine.checks());
+        let failure = Failure::new(kind, CheckError::new(kind, checks));
+        let ended = Ended::judge(self.cell.policy, Exit::Failed(failure));
+        self.tell(now, Input::Exited(ended))
+    }
+
+    /// Tells what the run has said, and that time has passed.
+    fn tell_news(&mut self) -> Next {
+        let now = clock::now();
+        if self.cell.is_said_ready() {
+            let _only_wait = self.tell(now, Input::Ready);
+        }
+        if let Some(at) = self.cell.alive_at() {
+            let _only_wait = self.tell(now, Input::Heartbeat(at));
+        }
+        self.tell(now, Input::Tick)
+    }
+
     fn publish(&mut self, now: Instant, step: &mut Step) {
+        if self.shared.is_watched() {
+            self.shared.tell_changed(&self.cell);
+        }
         logged(|| log::step(&self.cell.name, now, &step.happened, &mut self.failures));
         let mut happened = step.happened.drain(..);
         let Some(first) = happened.next() else {
@@ -379,6 +437,9 @@ impl Drop for Task {
         // Changes nothing if the service has terminated.
         let _nothing_left_to_do = self.tell(now, Input::Lost);
         self.shared.note_end(&self.cell, lost);
+        if self.cell.traits.ephemeral {
+            self.shared.forget(&self.cell);
+        }
         if self.cell.set_finished() {
             self.shared.tell(&self.cell, now, EventKind::Removed);
         }

@@ -13,8 +13,8 @@
 use arrayvec::ArrayVec;
 use janus_backoff::{BackoffAction, BackoffState};
 use janus_lifecycle::{
-    AfterExit, EventKind, Exit, Failure, FailureKind, RestartPolicy, Retry, RunOutcome, ServiceLifecycle,
-    TerminationReason, TransitionError,
+    AfterExit, EventKind, Exit, Failure, FailureKind, RestartPolicy, Retry, RunOutcome,
+    ServiceLifecycle, TerminationReason, TransitionError,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -261,6 +261,23 @@ impl ServiceMachine {
     pub fn gated(mut self) -> Self {
         self.permit = Permit::default();
         self
+    }
+
+    /// What its runs have to show, if anything.
+    #[must_use]
+    pub fn checks(&self) -> Checks {
+        self.checks
+            .as_ref()
+            .map_or_else(Checks::default, |checks| checks.0)
+    }
+
+    /// Whether what was due so long ago has not been done: whoever drives this machine is held up.
+    pub(crate) fn is_overdue(&self, now: Instant, by: Duration) -> bool {
+        let since = match self.state {
+            State::Failing { .. } => Some(self.lifecycle.phase_since()),
+            _ => self.deadline(),
+        };
+        since.is_some_and(|at| now.saturating_duration_since(at) > by)
     }
 
     /// The permits that it knows of.
