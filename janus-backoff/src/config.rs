@@ -34,6 +34,9 @@ pub struct BackoffConfig {
     /// The delay after the first failure, where it is to differ from `base_delay`: zero for an immediate first retry. The
     /// delays after it stay what they are. Default: none.
     pub initial_delay: Option<Duration>,
+    /// How long the breaker, once open, waits before it lets one run try: half-open. If that fails, it waits anew; once a run has
+    /// lasted `cooldown_period`, it closes. Default: none, an open breaker is the end.
+    pub half_open_after: Option<Duration>,
 }
 
 impl Default for BackoffConfig {
@@ -46,6 +49,7 @@ impl Default for BackoffConfig {
             circuit_breaker_window: Duration::from_secs(10 * 60),
             jitter: Jitter::Full,
             initial_delay: None,
+            half_open_after: None,
         }
     }
 }
@@ -94,6 +98,13 @@ impl BackoffConfig {
     #[must_use]
     pub const fn with_initial_delay(mut self, delay: Duration) -> Self {
         self.initial_delay = Some(delay);
+        self
+    }
+
+    /// Has an open breaker let one run try after `delay`, instead of giving up for good.
+    #[must_use]
+    pub const fn with_half_open_after(mut self, delay: Duration) -> Self {
+        self.half_open_after = Some(delay);
         self
     }
 
@@ -156,6 +167,14 @@ impl BackoffConfig {
         }
         if self.cooldown_period.is_zero() {
             return Err(ConfigError::ZeroCooldown);
+        }
+        if let Some(half_open_after) = self.half_open_after {
+            if half_open_after.is_zero() {
+                return Err(ConfigError::ZeroHalfOpen);
+            }
+            if !self.has_circuit_breaker() {
+                return Err(ConfigError::HalfOpenWithoutBreaker { half_open_after });
+            }
         }
         if self.has_circuit_breaker() {
             if self.circuit_breaker_window.is_zero() {
@@ -260,6 +279,19 @@ pub enum ConfigError {
     ZeroWindow {
         /// As configured.
         max_retries: u32,
+    },
+    /// An open breaker would let the next run try at once.
+    #[error(
+        "half_open_after (0s) must be longer than zero: the breaker would not hold anything up"
+    )]
+    ZeroHalfOpen,
+    /// There is nothing that could be half-open.
+    #[error(
+        "half_open_after ({half_open_after:?}) needs a circuit breaker, and max_retries is 0: none"
+    )]
+    HalfOpenWithoutBreaker {
+        /// As configured.
+        half_open_after: Duration,
     },
     /// The breaker would never open.
     #[error(

@@ -3,7 +3,7 @@
 //! ```text
 //!   failure ──▶ BackoffState::next_backoff(now) ──▶ Retry(delay)         wait, try again
 //!                    │            │
-//!                    │            └──────────────▶ CircuitOpen { .. }    give up
+//!                    │            └──────────────▶ CircuitOpen { .. }    give up, or try once, much later
 //!                    ├─ BackoffConfig   how long, how often
 //!                    ├─ Jitter          so that those who failed together do not retry together
 //!                    └─ SlidingWindow   failures in the last minutes, in bounded memory

@@ -100,6 +100,7 @@ __settings!(InFile, "backoff settings" {
     circuit_breaker_window: HumanDuration,
     jitter: Jitter,
     initial_delay: HumanDuration,
+    half_open_after: HumanDuration,
 });
 
 /// Fields that are left out have their defaults. What was read is [validated](BackoffConfig::validate).
@@ -117,6 +118,7 @@ impl<'de> Deserialize<'de> for BackoffConfig {
             circuit_breaker_window: or(file.circuit_breaker_window, default.circuit_breaker_window),
             jitter: file.jitter.unwrap_or(default.jitter),
             initial_delay: file.initial_delay.map(|HumanDuration(d)| d),
+            half_open_after: file.half_open_after.map(|HumanDuration(d)| d),
         };
         config.validate().map_err(de::Error::custom)?;
         Ok(config)
@@ -125,7 +127,8 @@ impl<'de> Deserialize<'de> for BackoffConfig {
 
 impl Serialize for BackoffConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = 6 + usize::from(self.initial_delay.is_some());
+        let optional = [self.initial_delay.is_some(), self.half_open_after.is_some()];
+        let fields = 6 + optional.into_iter().filter(|set| *set).count();
         let mut out = serializer.serialize_struct("BackoffConfig", fields)?;
         out.serialize_field("base_delay", &HumanDuration(self.base_delay))?;
         out.serialize_field("max_delay", &HumanDuration(self.max_delay))?;
@@ -138,6 +141,9 @@ impl Serialize for BackoffConfig {
         out.serialize_field("jitter", &self.jitter)?;
         if let Some(initial) = self.initial_delay {
             out.serialize_field("initial_delay", &HumanDuration(initial))?;
+        }
+        if let Some(delay) = self.half_open_after {
+            out.serialize_field("half_open_after", &HumanDuration(delay))?;
         }
         out.end()
     }

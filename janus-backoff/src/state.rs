@@ -4,7 +4,7 @@
 //!
 //! 1. A delay is at most `max_delay`, and at most the ceiling that `preview` shows for its attempt.
 //! 2. A delay is at least `min(1 ms, base_delay)`, unless `initial_delay` or `max_delay` is shorter.
-//! 3. The breaker opens exactly on the `max_retries`-th failure inside the window.
+//! 3. The breaker opens exactly on the `max_retries`-th failure inside the window; while it is half-open, on the first.
 //! 4. Memory is bounded by `max_retries` instants; without a breaker there are none.
 //! 5. The same config, seed and calls give the same answers.
 
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 pub enum BackoffAction {
     /// Try again after this delay.
     Retry(Duration),
-    /// Give up: too many failures inside the window.
+    /// Give up: too many failures inside the window. Or let one run try later: [`BackoffState::trial_after`].
     CircuitOpen {
         /// Failures inside the window, this one included.
         failures: u32,
@@ -41,6 +41,8 @@ pub struct BackoffState {
     previous: Duration,
     window: SlidingWindow,
     run_started: Option<Instant>,
+    /// The breaker is open, and lets one run try: the next failure opens it again.
+    half_open: bool,
 }
 
 impl BackoffState {
@@ -56,6 +58,7 @@ impl BackoffState {
             previous: Duration::ZERO,
             window: SlidingWindow::new(),
             run_started: None,
+            half_open: false,
             config,
         }
     }
@@ -94,7 +97,8 @@ impl BackoffState {
         if self.config.has_circuit_breaker() {
             let period = self.config.circuit_breaker_window;
             let failures = self.window.record(now, period, max_retries);
-            if failures >= max_retries {
+            if failures >= max_retries || self.half_open {
+                self.half_open = self.config.half_open_after.is_some();
                 return BackoffAction::CircuitOpen {
                     failures,
                     max_retries,
@@ -104,8 +108,14 @@ impl BackoffState {
         BackoffAction::Retry(self.draw())
     }
 
+    /// After how long an open breaker lets one run try: [`BackoffConfig::half_open_after`]. None while it is closed.
+    #[must_use]
+    pub fn trial_after(&self) -> Option<Duration> {
+        self.config.half_open_after.filter(|_| self.half_open)
+    }
+
     /// A run has ended cleanly: the delay starts over at `base_delay`, which is also how long to pause before another run. The
-    /// breaker's window stays, so a service that alternates between success and failure still trips it.
+    /// breaker's window stays, so a service that alternates between success and failure still trips it; half-open it stays, too.
     pub fn record_clean_exit(&mut self) -> Duration {
         self.attempt = 0;
         self.config.base_delay
@@ -114,6 +124,7 @@ impl BackoffState {
     /// Forgets every failure. The random sequence goes on.
     pub fn reset(&mut self) {
         self.attempt = 0;
+        self.half_open = false;
         self.window.clear();
     }
 
@@ -136,7 +147,7 @@ impl BackoffState {
     }
 
     fn is_clear(&self) -> bool {
-        self.attempt == 0 && self.window.is_empty()
+        self.attempt == 0 && !self.half_open && self.window.is_empty()
     }
 
     fn draw(&mut self) -> Duration {

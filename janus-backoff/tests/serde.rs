@@ -191,6 +191,7 @@ fn a_bad_duration_is_named_and_quoted_and_explained() {
         "cooldown_period",
         "circuit_breaker_window",
         "initial_delay",
+        "half_open_after",
     ] {
         for (value, text) in wrong {
             let whole = format!("{field}: {text}");
@@ -261,7 +262,7 @@ fn an_unknown_field_is_refused_and_the_known_ones_are_listed() {
         "max_retrys = 3",
         &[
             "unknown field `max_retrys`, expected one of `base_delay`, `max_delay`, `cooldown_period`, \
-             `max_retries`, `circuit_breaker_window`, `jitter`, `initial_delay`",
+             `max_retries`, `circuit_breaker_window`, `jitter`, `initial_delay`, `half_open_after`",
         ],
     )]);
 }
@@ -312,6 +313,7 @@ proptest! {
         window in 1..u64::MAX,
         max_retries in 0..30_u32,
         initial in prop::option::of(0..100_000_u64),
+        half_open in prop::option::of(1..u64::MAX),
         jitter in 0..4_usize,
     ) {
         let jitters = [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Decorrelated];
@@ -323,6 +325,7 @@ proptest! {
             circuit_breaker_window: Duration::from_nanos(window),
             jitter: jitters[jitter],
             initial_delay: initial.map(Duration::from_nanos),
+            half_open_after: half_open.map(Duration::from_nanos),
         };
         prop_assume!(config.validate().is_ok());
         let json = serde_json::to_string(&config).unwrap();

@@ -46,8 +46,18 @@ pub(crate) fn step(service: &str, now: Instant, happened: &[Happening], failures
             EventKind::Running if run == 1 => tracing::info!(service, "service running"),
             EventKind::Running => tracing::debug!(service, run, "service running again"),
             EventKind::RunEnded { outcome, ran_for } => {
-                let then = happened.get(i + 1).map(|next| &next.kind);
+                let mut later = happened[i + 1..].iter().map(|next| &next.kind);
+                let then = later.find(|kind| !matches!(kind, EventKind::BreakerOpened { .. }));
                 run_ended(service, run, outcome, *ran_for, then, now, failures);
+            }
+            EventKind::BreakerOpened {
+                failures,
+                max_retries,
+            } => {
+                let then = happened.get(i + 1).map(|next| &next.kind);
+                if let Some(EventKind::BackingOff { delay, .. }) = then {
+                    tracing::warn!(service, run, failures, max_retries, trial_in = ?delay, "circuit breaker opened");
+                }
             }
             EventKind::Recovered => tracing::info!(service, run, "service recovered"),
             EventKind::Stopping => tracing::debug!(service, run, "service stopping"),

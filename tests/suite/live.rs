@@ -4,7 +4,7 @@ use janus_supervisor::{
     CancellationToken, FailureKind, JanusService, JanusSupervisor, Readiness, ServiceError,
     ServicePhase, SpawnOptions, StopReason, TerminationReason, notify, service_fn,
 };
-use janus_tests::{Recorder, Script, Turn, config, ms, secs, settle, within_an_hour};
+use janus_tests::{Recorder, Script, Turn, backoff, config, ms, secs, settle, within_an_hour};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -230,4 +230,48 @@ async fn an_ephemeral_service_is_forgotten_when_it_has_terminated() {
         recorder.trace_of("it", t0).last().unwrap(),
         "0 run 1 removed"
     );
+}
+
+/// C32.
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_lets_one_run_try_and_closes_when_that_lasts() {
+    let (supervisor, recorder, t0) = supervisor();
+    let backoff = backoff()
+        .with_circuit_breaker(2, secs(60))
+        .with_cooldown(secs(5))
+        .with_half_open_after(secs(10));
+    let turns = [
+        Turn::Fail("a"),
+        Turn::Fail("b"),
+        Turn::Fail("c"),
+        Turn::Fail("d").after(secs(20)),
+    ];
+    let it = Script::new("it", turns);
+    let options = SpawnOptions::with_backoff(backoff);
+    let it = supervisor.spawn_service_with_options(it, options).unwrap();
+    tokio::time::sleep(ms(40_150)).await;
+    assert_eq!(
+        recorder.trace_of("it", t0)[2..],
+        [
+            "0 run 1 failed (error): a",
+            "0 run 1 backing off #1 for 100ms",
+            "100 run 2 restarting",
+            "100 run 2 running",
+            "100 run 2 failed (error): b",
+            "100 run 2 breaker opened 2/2",
+            "100 run 2 backing off #2 for 10s",
+            "10100 run 3 restarting",
+            "10100 run 3 running",
+            "10100 run 3 failed (error): c",
+            "10100 run 3 breaker opened 2/2",
+            "10100 run 3 backing off #3 for 10s",
+            "20100 run 4 restarting",
+            "20100 run 4 running",
+            "25100 run 4 recovered",
+            "40100 run 4 failed (error): d",
+            "40100 run 4 backing off #1 for 100ms",
+        ]
+    );
+    assert_eq!(supervisor.metrics().snapshot().circuit_breaker_trips, 2);
+    within_an_hour(it.stop()).await;
 }

@@ -688,7 +688,11 @@ impl ServiceMachine {
 
     /// Somebody who wants another run wants it to begin without a past.
     fn forget_failures(&mut self, now: Instant, step: &mut Step) {
-        if self.backoff.attempt() > 0 || self.backoff.recent_failures(now) > 0 {
+        let backoff = &self.backoff;
+        if backoff.attempt() > 0
+            || backoff.trial_after().is_some()
+            || backoff.recent_failures(now) > 0
+        {
             self.backoff.reset();
             self.lifecycle.record_recovery();
             self.tell(step, EventKind::Recovered);
@@ -726,14 +730,16 @@ impl ServiceMachine {
                     failures,
                     max_retries,
                 } => {
+                    let opened = EventKind::BreakerOpened {
+                        failures,
+                        max_retries,
+                    };
+                    if let Some(delay) = self.backoff.trial_after() {
+                        self.tell(step, opened);
+                        return self.back_off(now, delay, failure, step);
+                    }
                     self.count(failure);
-                    self.tell(
-                        step,
-                        EventKind::BreakerOpened {
-                            failures,
-                            max_retries,
-                        },
-                    );
+                    self.tell(step, opened);
                     let reason = TerminationReason::CircuitBreakerOpen {
                         failures,
                         max_retries,
