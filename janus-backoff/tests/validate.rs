@@ -25,6 +25,7 @@ fn the_defaults_are_the_documented_ones_and_valid() {
         circuit_breaker_window: 10 * MIN,
         jitter: Jitter::Full,
         initial_delay: None,
+        half_open_after: None,
     };
     assert_eq!(BackoffConfig::default(), config);
     assert_eq!(config.validate(), Ok(()));

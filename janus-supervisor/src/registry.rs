@@ -44,6 +44,15 @@ impl Registry {
             }
         }
         let mut replaced = Vec::new();
+        // A group that is taken the place of goes with all that is inside it. (One that runs again has the same children.)
+        if let Some(top) = new.first().filter(|top| !top.traits.inside) {
+            if cells
+                .get(&*top.name)
+                .is_some_and(|ByName(old)| old.traits.group)
+            {
+                replaced = take_inside(&mut cells, &top.name);
+            }
+        }
         for cell in new {
             if let Some(ByName(old)) = cells.replace(ByName(Arc::clone(cell))) {
                 replaced.push(old);
@@ -54,18 +63,7 @@ impl Registry {
 
     /// Takes out all that is inside a group, which has terminated, so they have, too.
     pub(crate) fn remove_inside(&self, group: &str) -> Vec<Arc<ServiceCell>> {
-        let mut removed = Vec::new();
-        self.lock().retain(|ByName(cell)| {
-            let inside = cell
-                .name
-                .strip_prefix(group)
-                .is_some_and(|rest| rest.starts_with('/'));
-            if inside {
-                removed.push(Arc::clone(cell));
-            }
-            !inside
-        });
-        in_order(removed)
+        take_inside(&mut self.lock(), group)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<ServiceCell>> {
@@ -137,6 +135,26 @@ impl Registry {
     fn lock(&self) -> MutexGuard<'_, HashSet<ByName>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes out all that is inside a group, in the order of spawning.
+#[expect(
+    clippy::mutable_key_type,
+    reason = "a cell is hashed by its name, which never changes"
+)]
+fn take_inside(cells: &mut HashSet<ByName>, group: &str) -> Vec<Arc<ServiceCell>> {
+    let mut removed = Vec::new();
+    cells.retain(|ByName(cell)| {
+        let inside = cell
+            .name
+            .strip_prefix(group)
+            .is_some_and(|rest| rest.starts_with('/'));
+        if inside {
+            removed.push(Arc::clone(cell));
+        }
+        !inside
+    });
+    in_order(removed)
 }
 
 /// # Errors

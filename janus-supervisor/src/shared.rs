@@ -282,6 +282,10 @@ impl Shared {
         if let Some(group) = &self.root_group {
             group.registered(cell.traits.significant);
         }
+        if self.has_order.load(Relaxed) {
+            let replaced = self.order().replace(&cell.name);
+            self.go_on(replaced);
+        }
         if !after.is_empty() {
             // First, so that whoever becomes ready from now on says so.
             self.has_order.store(true, Relaxed);
@@ -334,14 +338,19 @@ impl Shared {
     /// A service has ended: whoever waits for that may start, or stop.
     fn leaves_order(&self, cell: &ServiceCell) {
         if self.has_order.load(Relaxed) {
-            let (may_start, may_stop) = self.order().end(&cell.name, cell.id);
-            self.start(&may_start);
-            // Seen here or by `begin_shutdown`, which cancels the token before it looks at the order.
-            if self.root.is_cancelled() {
-                for name in may_stop {
-                    if let Some(cell) = self.registry.get(&name) {
-                        cell.request_shutdown();
-                    }
+            let freed = self.order().end(&cell.name, cell.id);
+            self.go_on(freed);
+        }
+    }
+
+    /// Lets those start and stop that may now.
+    fn go_on(&self, (may_start, may_stop): (Vec<Arc<str>>, Vec<Arc<str>>)) {
+        self.start(&may_start);
+        // Seen here or by `begin_shutdown`, which cancels the token before it looks at the order.
+        if self.root.is_cancelled() {
+            for name in may_stop {
+                if let Some(cell) = self.registry.get(&name) {
+                    cell.request_shutdown();
                 }
             }
         }

@@ -211,7 +211,11 @@ pub(crate) fn plan_group(
     Ok(Plan {
         backoff: backoff(shared, &name, group.options.backoff)?,
         significant: group.options.significant,
-        checks: group.options.checks,
+        // It is ready when all in it are.
+        checks: Checks {
+            readiness: Readiness::Notify,
+            ..Checks::default()
+        },
         ephemeral: group.options.ephemeral,
         runtime: group.options.runtime,
         name,

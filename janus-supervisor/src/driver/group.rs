@@ -19,7 +19,7 @@ use crate::shared::Shared;
 use crate::spawn::{Enrolled, GroupPlan, Kind, enroll};
 use crate::{
     CancellationToken, EventKind, JanusService, RestartPolicy, RunOutcome, ServiceError,
-    TerminationReason, clock,
+    TerminationReason, clock, notify,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -141,6 +141,10 @@ impl JanusService for GroupService {
                 GroupCommand::Stop(child) => family.children[child].0.request_stop(),
                 GroupCommand::Finish(end) => return self.outcome(end, &family),
             }
+            if machine.is_up() {
+                // Whoever comes after the group in its parent's order may start.
+                notify::ready();
+            }
             let input = tokio::select! {
                 biased;
                 () = cancel.cancelled(), if !stopping => {
@@ -161,17 +165,21 @@ impl JanusService for GroupService {
 /// The children that were never set going end all the same.
 impl Drop for GroupService {
     fn drop(&mut self) {
+        let stopped = self.cell.is_stop_requested();
         for child in self.take_first().into_iter().flatten() {
-            abandon(&self.shared, child);
+            abandon(&self.shared, child, stopped);
         }
     }
 }
 
-fn abandon(shared: &Arc<Shared>, child: Enrolled) {
+/// Ends what has no task: as stopped, if its group was, or else as lost with its runtime.
+fn abandon(shared: &Arc<Shared>, child: Enrolled, stopped: bool) {
     for grandchild in child.first {
-        abandon(shared, grandchild);
+        abandon(shared, grandchild, stopped);
     }
-    child.cell.request_stop();
+    if stopped {
+        child.cell.request_stop();
+    }
     Task::new(child.cell, Arc::clone(shared)).never_began();
 }
 
@@ -258,6 +266,11 @@ impl Parent {
             _ => return,
         };
         self.send(go, what);
+    }
+
+    /// Reports that the child's run has been entered, and is ready.
+    pub(super) fn report_ready(&self, go: u32) {
+        self.send(go, News::Ready);
     }
 
     /// Reports that the child is over.

@@ -17,7 +17,7 @@ use crate::machine::{Command, Ended, Input, Step};
 use crate::shared::Shared;
 use crate::{
     CancellationToken, EventKind, Exit, Failure, FailureKind, JanusService, PanicError,
-    ServiceError, ServiceEvent, ServiceLifecycle, clock,
+    ServiceError, ServiceEvent, ServiceLifecycle, ServicePhase, clock,
 };
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -54,6 +54,7 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
     let mut run = pin!(None);
     let mut leftover: Option<Box<Leftover>> = None;
     let mut span = Span::none();
+    let mut entered = true;
     let mut timer = Timer::default();
     let news = task.cell.news();
 
@@ -68,7 +69,10 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                 span = task.span();
                 let begin = || service.run(token.clone());
                 match caught(|| span.in_scope(|| ambient.scope(begin))) {
-                    Ok(future) => run.set(Some(future)),
+                    Ok(future) => {
+                        run.set(Some(future));
+                        entered = false;
+                    }
                     Err(panic) => {
                         next = task.tell_end(now, Err(panic));
                         continue;
@@ -110,6 +114,10 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                     }
                 }
             };
+            if !entered {
+                entered = true;
+                task.entered();
+            }
             let signalled = awaited != Awaited::Nothing && signal.as_mut().poll(cx).is_ready();
             let woken = match end {
                 Poll::Ready(end) => Poll::Ready(Woken::by(signalled, Some(end))),
@@ -283,7 +291,7 @@ impl Task {
         self
     }
 
-    /// Ends a service whose task will not be: it is asked to stop already.
+    /// Ends a service whose task will not be: it was asked to stop, or its runtime is gone.
     pub(super) fn never_began(mut self) {
         let now = clock::now();
         if let Some(stop) = self.stop(now) {
@@ -323,6 +331,9 @@ impl Task {
 
     /// Tells whatever the service is in what it has to know.
     fn report(&self, now: Instant, step: &Step) {
+        if step.command == Command::Run {
+            return; // when it has been entered
+        }
         if let Some(parent) = &self.parent {
             let (go, held) = self
                 .cell
@@ -335,6 +346,19 @@ impl Task {
                 Some(EventKind::BackingOff { .. }) => self.shared.restarts(&self.cell, now),
                 _ => {}
             }
+        }
+    }
+
+    /// The run has been polled for the first time: now it is ready, unless it has yet to say so.
+    fn entered(&self) {
+        let is_ready = || self.cell.read(ServiceLifecycle::phase) == ServicePhase::Running;
+        if let Some(parent) = &self.parent {
+            if is_ready() {
+                let go = self.cell.with_machine(|machine| machine.permit().go);
+                parent.report_ready(go);
+            }
+        } else if self.shared.has_relations() && is_ready() {
+            self.shared.is_up(&self.cell);
         }
     }
 
@@ -450,6 +474,8 @@ impl Drop for Task {
                     .read(|lifecycle| lifecycle.termination_reason().cloned());
                 parent.report_end(reason.as_ref());
             }
+            // Inside a group whose run never began.
+            None if self.cell.traits.inside => {}
             None => self.shared.ended(&self.cell),
         }
     }

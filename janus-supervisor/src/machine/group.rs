@@ -176,6 +176,12 @@ impl GroupMachine {
         }
     }
 
+    /// Whether all children have had their turn, and no restart is under way.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { next } if next >= self.children.len())
+    }
+
     /// Takes one input and decides.
     pub fn handle(&mut self, now: Instant, input: GroupInput) -> GroupCommand {
         match input {

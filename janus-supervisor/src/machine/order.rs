@@ -90,6 +90,7 @@ impl StartOrder {
                 .nodes
                 .entry(Arc::clone(&dependency.name))
                 .or_insert(node);
+            node.up &= dependency.up;
             node.before.insert(Arc::clone(name));
             names.push(dependency.name);
         }
@@ -102,6 +103,15 @@ impl StartOrder {
             node.started = may_start;
         }
         may_start
+    }
+
+    /// Another service is about to take the place of this name: if the end of the one before it has not been told, it is now. Answers
+    /// as [`end`](Self::end) does.
+    pub(crate) fn replace(&mut self, name: &str) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+        match self.nodes.get(name).map(|node| node.id) {
+            Some(id) => self.end(name, id),
+            None => (Vec::new(), Vec::new()),
+        }
     }
 
     /// A service has become ready. Answers who may start now.
