@@ -36,7 +36,7 @@ fn a_snapshot_is_a_flat_object() {
         r#"{"service_name":"feed","phase":"backing_off","start_count":1,"attempt":1,"total_failures":1,"#,
         r#""last_error":"not ready after 2s","last_failure_kind":"start_timeout","#,
         r#""cumulative_running_secs":2.0,"age_secs":3.5,"time_in_phase_secs":0.5,"#,
-        r#""next_retry_secs":1.5,"termination_reason":null}"#,
+        r#""next_retry_secs":1.5,"termination_reason":null,"status":null,"stuck":false}"#,
     );
     assert_eq!(serde_json::to_string(&snapshot).unwrap(), text);
     let back: ServiceLifecycleSnapshot = serde_json::from_str(text).unwrap();
@@ -63,8 +63,32 @@ fn what_there_is_not_is_null() {
         "time_in_phase_secs": 1.0,
         "next_retry_secs": null,
         "termination_reason": "unrecoverable: no disk",
+        "status": null,
+        "stuck": false,
     });
     assert_eq!(serde_json::to_value(&snapshot).unwrap(), value);
+    let back: ServiceLifecycleSnapshot = serde_json::from_value(value).unwrap();
+    assert_eq!(back, snapshot);
+}
+
+/// One that was written before there were these fields.
+#[test]
+fn what_only_a_supervisor_fills_in_may_be_missing() {
+    let t0 = t0();
+    let mut snapshot = ServiceLifecycle::new(t0, "feed").snapshot(t0);
+    let mut value = serde_json::to_value(&snapshot).unwrap();
+    let fields = value.as_object_mut().unwrap();
+    for name in ["status", "stuck"] {
+        assert!(fields.remove(name).is_some(), "{name}");
+    }
+    let back: ServiceLifecycleSnapshot = serde_json::from_value(value).unwrap();
+    assert_eq!(back, snapshot);
+
+    snapshot.status = Some("warming up".into());
+    snapshot.stuck = true;
+    let value = serde_json::to_value(&snapshot).unwrap();
+    assert_eq!(value["status"], json!("warming up"));
+    assert_eq!(value["stuck"], json!(true));
     let back: ServiceLifecycleSnapshot = serde_json::from_value(value).unwrap();
     assert_eq!(back, snapshot);
 }

@@ -1,15 +1,19 @@
 //! An auditor of a service's machine, who knows its inputs, its answers and the invariants.
 
 use super::{In, give, ms};
-use janus_supervisor::machine::{Command, Permit, ServiceMachine, Step};
-use janus_supervisor::{EventKind, RestartPolicy, RunOutcome, ServicePhase};
+use janus_supervisor::machine::{Command, Permit, Readiness, ServiceMachine, Step};
+use janus_supervisor::{EventKind, FailureKind, RestartPolicy, RunOutcome, ServicePhase};
 use std::time::Instant;
 
 /// What is known of the service from the answers alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known {
     New,
+    /// In a run that has not said that it is ready.
+    Starting,
     Up,
+    /// The run has failed without an end of its own, and is being dropped.
+    Failing,
     /// Told to end the run, and then to wait for another permit.
     Halting,
     Waiting,
@@ -39,7 +43,7 @@ impl Known {
 
     /// Whether it has been told to end the run.
     fn is_asked(self) -> bool {
-        self.in_run() && self != Self::Up
+        self.in_run() && !matches!(self, Self::Starting | Self::Up | Self::Failing)
     }
 
     fn is_halting(self) -> bool {
@@ -52,7 +56,10 @@ fn is_stop(input: In) -> bool {
 }
 
 fn is_exit(input: In) -> bool {
-    matches!(input, In::Clean | In::Fail | In::Panic | In::Permanent)
+    matches!(
+        input,
+        In::Clean | In::Fail | In::Panic | In::Permanent | In::Failed(_)
+    )
 }
 
 /// A machine, and an auditor of its answers that knows the invariants and nothing of its insides.
@@ -68,6 +75,12 @@ pub(crate) struct Audited {
     /// The permit of the last run.
     used: u32,
     phase: ServicePhase,
+    /// The run in progress has been told as running.
+    told_running: bool,
+    /// When the run in progress has to be ready, or has to have shown again that it is alive.
+    check_at: Option<Instant>,
+    /// There are failures that a recovery would clear.
+    to_forget: bool,
     begun: u32,
     ended: u32,
     failures: u32,
@@ -87,6 +100,9 @@ impl Audited {
             outdated: Permit::default(),
             used: 0,
             phase: ServicePhase::Starting,
+            told_running: false,
+            check_at: None,
+            to_forget: false,
             begun: 0,
             ended: 0,
             failures: 0,
@@ -135,7 +151,7 @@ impl Audited {
             (known, In::Permit(..)) if is_another => match known {
                 Known::New if self.may_begin() => Must::Act,
                 Known::Waiting if self.may_begin() && in_time => Must::Act,
-                Known::Up if halts => Must::Act,
+                Known::Starting | Known::Up if halts => Must::Act,
                 _ => Must::Note,
             },
             (Known::New, In::Start) => act(self.may_begin()),
@@ -145,12 +161,24 @@ impl Audited {
             (known, _) if is_exit(input) => act(known.in_run()),
             // Whoever looks at the clock in time may start it, for whatever reason it looks.
             (Known::Waiting, In::Permit(..)) => act(self.due()),
+            (known, In::Ready) => act(known == Known::Starting),
+            (Known::Up, In::Beat | In::BeatAgo(_) | In::BeatIn(_)) => {
+                match self.machine.checks().watchdog {
+                    Some(_) => Must::Note,
+                    None => Must::Ignore,
+                }
+            }
+            (known, In::Restart) => act(match known {
+                Known::Starting | Known::Up => true,
+                Known::Waiting => self.may_begin() || self.to_forget,
+                _ => false,
+            }),
             (known, In::Abort) => act(known == Known::Stopping),
             (known, In::Gone) => act(matches!(known, Known::Dropped | Known::DroppedHalting)),
             (known, In::Lost) => act(known != Known::Over),
-            (Known::Up | Known::Waiting | Known::Halting | Known::Stopping, In::Tick) => {
-                act(self.due())
-            }
+            (Known::New | Known::Failing | Known::Over, In::Tick) => Must::Ignore,
+            (Known::Dropped | Known::DroppedHalting, In::Tick) => Must::Ignore,
+            (_, In::Tick) => act(self.due()),
             _ => Must::Ignore,
         }
     }
@@ -186,7 +214,45 @@ impl Audited {
             return Err("a gap in the sequence".into());
         }
         self.audit(&step, input)?;
+        self.is_checked(input)?;
         Ok(changed)
+    }
+
+    /// What the run in progress has to show, and until when.
+    fn is_checked(&mut self, input: In) -> Result<(), String> {
+        let checks = self.machine.checks();
+        let alive = match (self.known, input) {
+            (Known::Up, In::BeatAgo(before)) => Some(self.now - ms(before)),
+            (Known::Up, In::Ready | In::Beat | In::BeatIn(_)) => Some(self.now),
+            _ => None,
+        };
+        // What came before the run, or has been overtaken, does not count.
+        let alive_until = alive.zip(checks.watchdog).map(|(at, within)| at + within);
+        self.check_at = match self.known {
+            Known::Starting => self.check_at,
+            Known::Up => self.check_at.max(alive_until),
+            _ => None,
+        };
+        let deadline = self.machine.deadline();
+        let right = match self.known {
+            Known::Starting => deadline == self.check_at,
+            // Perhaps the cooldown comes first.
+            Known::Up if self.to_forget => deadline.is_some() && self.due_by(self.check_at),
+            Known::Up => deadline == self.check_at,
+            Known::Failing => deadline.is_none(),
+            _ => true,
+        };
+        if !right {
+            return Err(format!("5: {deadline:?}, not {:?}", self.check_at));
+        }
+        if input == In::Tick && self.known != Known::Waiting && self.due() {
+            return Err("5: the same is due again".into());
+        }
+        Ok(())
+    }
+
+    fn due_by(&self, at: Option<Instant>) -> bool {
+        at.is_none_or(|at| self.machine.deadline().is_some_and(|due| due <= at))
     }
 
     /// A second stop brings the end of the grace forward, never back.
@@ -210,14 +276,33 @@ impl Audited {
 
     fn audit(&mut self, step: &Step, input: In) -> Result<(), String> {
         let was = self.known;
+        let mut run = self.begun.max(1);
         for happening in &step.happened {
             self.events += 1;
             let kind = &happening.kind;
             match kind {
-                EventKind::Running => self.begun += 1,
+                EventKind::Restarting => run = self.begun + 1,
+                EventKind::Running => {
+                    let notifies = self.machine.checks().readiness == Readiness::Notify;
+                    if self.told_running || notifies != (was == Known::Starting) {
+                        return Err("told as running, and is not".into());
+                    }
+                    self.told_running = true;
+                }
+                EventKind::Recovered => {
+                    if !self.to_forget {
+                        return Err("recovered from nothing".into());
+                    }
+                    if was == Known::Starting && input != In::Restart {
+                        return Err("recovered, and was not even ready".into());
+                    }
+                    self.to_forget = false;
+                }
                 EventKind::RunEnded { outcome, .. } => {
                     self.ended += 1;
+                    self.told_running = false;
                     self.failures += u32::from(matches!(outcome, RunOutcome::Failed(_)));
+                    self.to_forget |= matches!(outcome, RunOutcome::Failed(_));
                     if self.ended > self.begun {
                         return Err("invariant 2: ended twice".into());
                     }
@@ -238,11 +323,12 @@ impl Audited {
                 }
                 self.phase = next;
             }
-            if happening.run != self.machine.lifecycle().start_count() {
+            if happening.run != run {
                 return Err("the number of another run".into());
             }
         }
         self.know(step.command, input)?;
+        self.is_restarted(was, input)?;
         if was == Known::Over && self.known != Known::Over {
             return Err("invariant 1: something after the end".into());
         }
@@ -282,10 +368,50 @@ impl Audited {
         Ok(())
     }
 
+    /// After a restart by hand or a halt nothing is left to wait for but a permit.
+    fn is_restarted(&self, was: Known, input: In) -> Result<(), String> {
+        let acts = matches!(was, Known::Starting | Known::Up | Known::Waiting);
+        if input == In::Restart && acts {
+            let asked = matches!(self.known, Known::Halting | Known::DroppedHalting);
+            let waits = self.known == Known::Waiting && self.may_begin();
+            if waits || asked == (was == Known::Waiting) {
+                return Err(format!("restarted, and {:?}", self.known));
+            }
+            if self.to_forget || self.machine.lifecycle().attempt() > 0 {
+                return Err("restarted, and nothing is forgotten".into());
+            }
+        }
+        let waits = self.known == Known::Waiting && self.may_begin() && !self.due();
+        if was.is_halting() && waits {
+            return Err("halted, and the next run does not begin at once".into());
+        }
+        Ok(())
+    }
+
+    /// Where it stands when a run has begun.
+    fn running(&self) -> Known {
+        match self.machine.checks().readiness {
+            Readiness::Immediate => Known::Up,
+            Readiness::Notify => Known::Starting,
+        }
+    }
+
+    /// What it has to show in a run that begins now.
+    fn first_check(&self) -> Option<Instant> {
+        let checks = self.machine.checks();
+        let within = match checks.readiness {
+            Readiness::Immediate => checks.watchdog,
+            Readiness::Notify => checks.start_timeout,
+        };
+        within.map(|within| self.now + within)
+    }
+
     /// Where it stands after this answer.
     fn know(&mut self, command: Command, input: In) -> Result<(), String> {
         let was = self.known;
-        let halts = (was == Known::Halting && !is_stop(input)) || matches!(input, In::Permit(..));
+        let halts = (was == Known::Halting && !is_stop(input))
+            || matches!(input, In::Permit(..) | In::Restart);
+        let is_due = self.check_at.is_some_and(|at| at <= self.now) && input == In::Tick;
         self.known = match command {
             Command::Run if was.in_run() || was == Known::Over => {
                 return Err("invariant 1: a second run".into());
@@ -295,8 +421,15 @@ impl Audited {
             }
             Command::Run => {
                 self.used = self.permit.map_or(0, |permit| permit.go);
-                Known::Up
+                self.begun += 1;
+                self.check_at = self.first_check();
+                self.running()
             }
+            Command::Fail(kind) => match (was, kind) {
+                (Known::Starting, FailureKind::StartTimeout) if is_due => Known::Failing,
+                (Known::Up, FailureKind::Hang) if is_due => Known::Failing,
+                _ => return Err(format!("failed with {kind} without a reason")),
+            },
             Command::Stop if halts => Known::Halting,
             Command::Stop => Known::Stopping,
             Command::Abort if halts => Known::DroppedHalting,
@@ -305,9 +438,14 @@ impl Audited {
             Command::Wait if self.phase == ServicePhase::BackingOff => Known::Waiting,
             Command::Wait if self.phase == ServicePhase::Stopping => match was {
                 Known::Halting => Known::Stopping,
-                Known::DroppedHalting => Known::Dropped,
+                Known::DroppedHalting | Known::Failing => Known::Dropped,
                 _ => was,
             },
+            Command::Wait if self.told_running && was == Known::Starting => {
+                // From here on it has to be alive.
+                self.check_at = None;
+                Known::Up
+            }
             Command::Wait => was,
         };
         Ok(())

@@ -1,12 +1,14 @@
-//! Every history of up to seven inputs that matter, under every policy; of a gated service, which there are more of, up to six.
+//! Every history of up to seven inputs that matter, under every policy; of a gated or a checked service, which there are more of, up
+//! to six, and of one that is both, up to five.
 //!
 //! An input that changes nothing leads nowhere: the machine is as it was, letter by letter, so whatever follows has been tried
 //! without it. All others are followed up, and time passes in two ways: by one millisecond, and up to the deadline.
 
 use super::audit::{Audited, Known};
+use super::checks::STRICT;
 use super::{In, ms, t0};
 use janus_supervisor::machine::{Permit, ServiceMachine};
-use janus_supervisor::{BackoffConfig, BackoffState, Jitter, RestartPolicy};
+use janus_supervisor::{BackoffConfig, BackoffState, FailureKind, Jitter, RestartPolicy};
 use std::time::{Duration, Instant};
 
 /// Delays of 2 ms and 4 ms, a cooldown of 5 ms, a breaker that opens on the third failure.
@@ -38,7 +40,7 @@ enum Letter {
     Outdated,
 }
 
-const ALPHABET: [Letter; 11] = [
+const ALPHABET: [Letter; 12] = [
     Letter::Now(In::Start),
     Letter::Now(In::Clean),
     Letter::Now(In::Fail),
@@ -48,6 +50,7 @@ const ALPHABET: [Letter; 11] = [
     Letter::Now(In::Abort),
     Letter::Now(In::Gone),
     Letter::Now(In::Lost),
+    Letter::Now(In::Restart),
     Letter::Soon,
     Letter::Due,
 ];
@@ -61,33 +64,51 @@ const PERMITS: [Letter; 5] = [
     Letter::Outdated,
 ];
 
+/// For a checked service.
+const SIGNS: [Letter; 5] = [
+    Letter::Now(In::Ready),
+    Letter::Now(In::Beat),
+    Letter::Now(In::BeatAgo(1)),
+    Letter::Now(In::BeatIn(20)),
+    Letter::Now(In::Failed(FailureKind::Hang)),
+];
+
 /// What is explored.
 #[derive(Debug, Clone, Copy)]
 struct Subject {
     policy: RestartPolicy,
     is_gated: bool,
+    is_checked: bool,
     t0: Instant,
 }
 
 impl Subject {
     fn audited(self) -> Audited {
         let (policy, t0) = (self.policy, self.t0);
-        if self.is_gated {
-            let mut audited = Audited::new(machine(t0).gated(), policy, t0);
-            audited.permit = Some(Permit::default());
-            audited
-        } else {
-            Audited::new(machine(t0), policy, t0)
+        let mut machine = machine(t0);
+        if self.is_checked {
+            machine = machine.checked(STRICT);
         }
+        if self.is_gated {
+            machine = machine.gated();
+        }
+        let mut audited = Audited::new(machine, policy, t0);
+        audited.permit = self.is_gated.then(Permit::default);
+        audited
     }
 
     const fn length(self) -> usize {
-        if self.is_gated { 6 } else { 7 }
+        match (self.is_gated, self.is_checked) {
+            (false, false) => 7,
+            (true, false) | (false, true) => 6,
+            (true, true) => 5,
+        }
     }
 
     fn alphabet(self) -> impl Iterator<Item = Letter> {
         let permits = PERMITS.into_iter().filter(move |_| self.is_gated);
-        ALPHABET.into_iter().chain(permits)
+        let signs = SIGNS.into_iter().filter(move |_| self.is_checked);
+        ALPHABET.into_iter().chain(permits).chain(signs)
     }
 }
 
@@ -159,12 +180,13 @@ fn explore(subject: Subject, history: &mut Vec<Letter>, tried: &mut u64) -> Resu
     Ok(())
 }
 
-fn every_short_history(is_gated: bool) {
+fn every_short_history(is_gated: bool, is_checked: bool) {
     let t0 = t0();
     for policy in RestartPolicy::ALL {
         let subject = Subject {
             policy,
             is_gated,
+            is_checked,
             t0,
         };
         let (mut history, mut tried) = (Vec::new(), 0);
@@ -177,13 +199,24 @@ fn every_short_history(is_gated: bool) {
 /// Invariants 1 to 5, and what the lifecycle promises.
 #[test]
 fn every_short_history_keeps_the_invariants() {
-    every_short_history(false);
+    every_short_history(false, false);
 }
 
 /// All six.
 #[test]
 fn every_short_history_of_a_gated_service_keeps_the_invariants() {
-    every_short_history(true);
+    every_short_history(true, false);
+}
+
+/// Invariants 1 to 5, with readiness and watchdog.
+#[test]
+fn every_short_history_of_a_checked_service_keeps_the_invariants() {
+    every_short_history(false, true);
+}
+
+#[test]
+fn every_short_history_of_a_gated_and_checked_service_keeps_the_invariants() {
+    every_short_history(true, true);
 }
 
 /// When all is over, nothing is left to happen, whatever comes, and however often.
@@ -203,6 +236,7 @@ fn finish_is_final() {
             let subject = Subject {
                 policy,
                 is_gated: false,
+                is_checked: false,
                 t0,
             };
             let mut over = replayed(subject, end).unwrap();

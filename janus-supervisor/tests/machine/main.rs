@@ -3,9 +3,12 @@
 //! Numbers of invariants are those at the top of `src/machine/service.rs`.
 
 mod audit;
+mod checks;
 mod exhaustive;
+mod failing;
 mod gated;
 mod parity;
+mod restart;
 mod trace;
 
 use janus_supervisor::machine::{Command, Ended, Input, Permit, ServiceMachine, Step};
@@ -35,6 +38,16 @@ enum In {
     Fail,
     Panic,
     Permanent,
+    /// The run was dropped, as [`Command::Fail`] wants: what the driver says then.
+    Failed(FailureKind),
+    Ready,
+    /// Alive now.
+    Beat,
+    /// Alive so many milliseconds ago.
+    BeatAgo(u64),
+    /// Alive in so many milliseconds: a clock is wrong.
+    BeatIn(u64),
+    Restart,
     Stop,
     /// With so many milliseconds left.
     StopWithin(u64),
@@ -56,6 +69,12 @@ impl In {
             Self::Fail => exited(Exit::Failed(failure)),
             Self::Panic => exited(Exit::Failed(Failure::new(FailureKind::Panic, "ouch"))),
             Self::Permanent => exited(Exit::Permanent(failure)),
+            Self::Failed(kind) => exited(Exit::Failed(Failure::new(kind, "late"))),
+            Self::Ready => Input::Ready,
+            Self::Beat => Input::Heartbeat(now),
+            Self::BeatAgo(before) => Input::Heartbeat(now - ms(before)),
+            Self::BeatIn(after) => Input::Heartbeat(now + ms(after)),
+            Self::Restart => Input::Restart,
             Self::Stop => Input::Stop { latest: None },
             Self::StopWithin(left) => Input::Stop {
                 latest: Some(now + ms(left)),
@@ -79,13 +98,14 @@ fn give(
     machine.handle(now, input.input(now, policy))
 }
 
-fn command(command: Command) -> &'static str {
+fn command(command: Command) -> String {
     match command {
-        Command::Run => "run",
-        Command::Wait => "wait",
-        Command::Stop => "stop",
-        Command::Abort => "abort",
-        Command::Finish => "finish",
+        Command::Run => "run".into(),
+        Command::Wait => "wait".into(),
+        Command::Stop => "stop".into(),
+        Command::Abort => "abort".into(),
+        Command::Fail(kind) => format!("fail with {kind}"),
+        Command::Finish => "finish".into(),
     }
 }
 
