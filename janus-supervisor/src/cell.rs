@@ -310,7 +310,7 @@ impl ServiceCell {
     /// Notes that the task is over. Answers whether the service was removed before, so that this is the last of it.
     #[must_use]
     pub(crate) fn set_finished(&self) -> bool {
-        let before = self.end.fetch_or(FINISHED, Ordering::AcqRel);
+        let before = self.end.fetch_or(FINISHED, Ordering::SeqCst);
         self.changed.notify_waiters();
         before & REMOVED != 0
     }
@@ -324,7 +324,7 @@ impl ServiceCell {
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        self.end.load(Ordering::Acquire) & FINISHED != 0
+        self.end.load(Ordering::SeqCst) & FINISHED != 0
     }
 
     /// Waits until the service's task is over.

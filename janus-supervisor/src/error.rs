@@ -307,7 +307,7 @@ pub enum GroupError {
         intensity: Intensity,
         /// How often the child had been started by then.
         starts: u32,
-        /// The child's last failure, if it has failed.
+        /// The child's last failure, unless its last run ended cleanly.
         last_failure: Option<Failure>,
     },
     /// A child has given up for good, and the group cannot do without.
@@ -324,7 +324,9 @@ pub enum GroupError {
 impl GroupError {
     pub(crate) fn intensity_exceeded(child: &ServiceCell, intensity: Intensity) -> Self {
         let (starts, last_failure) = child.read(|lifecycle| {
-            let failure = lifecycle.last_failure().cloned();
+            // After a clean end, an earlier failure is not what led to this.
+            let has_failed = lifecycle.attempt() > 0;
+            let failure = lifecycle.last_failure().filter(|_| has_failed).cloned();
             (lifecycle.start_count(), failure)
         });
         Self::IntensityExceeded {
@@ -356,10 +358,13 @@ impl fmt::Display for GroupError {
                 intensity,
                 starts,
                 ..
-            } => write!(
-                f,
-                "more than {intensity}: {child} was to run again after {starts} starts"
-            ),
+            } => {
+                let plural = if *starts == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "more than {intensity}: {child} was to run again after {starts} start{plural}"
+                )
+            }
             Self::ChildLost { child, reason, .. } => match reason {
                 // The failure itself follows, as the cause.
                 TerminationReason::Unrecoverable(_) => write!(f, "{child} has failed for good"),

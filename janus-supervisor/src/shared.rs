@@ -14,7 +14,8 @@ use crate::{
 };
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -239,7 +240,7 @@ impl Shared {
             return;
         }
         let mut cells = self.registry.top();
-        if self.has_order.load(Relaxed) {
+        if self.has_order.load(SeqCst) {
             let order = self.order();
             cells.retain(|cell| order.may_stop(&cell.name));
         }
@@ -282,26 +283,26 @@ impl Shared {
         if let Some(group) = &self.root_group {
             group.registered(cell.traits.significant);
         }
-        if self.has_order.load(Relaxed) {
+        if self.has_order.load(SeqCst) {
             let replaced = self.order().replace(&cell.name);
             self.go_on(replaced);
         }
         if !after.is_empty() {
             // First, so that whoever becomes ready from now on says so.
-            self.has_order.store(true, Relaxed);
-            let waited_for = after.iter().filter(|dependency| !dependency.up);
-            let waited_for: Vec<_> = waited_for.map(|on| Arc::clone(&on.name)).collect();
+            self.has_order.store(true, SeqCst);
+            let names: Vec<_> = after.iter().map(|on| Arc::clone(&on.name)).collect();
             if self.order().add(&cell.name, cell.id, after) {
                 cell.set_permit(Permit::OPEN);
             }
-            for dependency in waited_for.iter().filter_map(|name| self.registry.get(name)) {
+            // They may have come up in between, or be over, and then nobody else says so.
+            for dependency in names.iter().filter_map(|name| self.registry.get(name)) {
                 match dependency.read(ServiceLifecycle::phase) {
                     ServicePhase::Running => self.is_up(&dependency),
                     _ if dependency.is_finished() => self.leaves_order(&dependency),
                     _ => {}
                 }
             }
-        } else if self.has_order.load(Relaxed) {
+        } else if self.has_order.load(SeqCst) {
             self.order().add(&cell.name, cell.id, after);
         }
         // The shutdown may have asked all others before this one was there.
@@ -312,12 +313,12 @@ impl Shared {
 
     /// Whether the supervisor's own services have anything to do with one another.
     pub(crate) fn has_relations(&self) -> bool {
-        self.root_group.is_some() || self.has_order.load(Relaxed)
+        self.root_group.is_some() || self.has_order.load(SeqCst)
     }
 
     /// A service of the supervisor's own has become ready: whoever waits for it may start.
     pub(crate) fn is_up(&self, cell: &ServiceCell) {
-        if self.has_order.load(Relaxed) {
+        if self.has_order.load(SeqCst) {
             let may_start = self.order().up(&cell.name, cell.id);
             self.start(&may_start);
         }
@@ -337,7 +338,7 @@ impl Shared {
 
     /// A service has ended: whoever waits for that may start, or stop.
     fn leaves_order(&self, cell: &ServiceCell) {
-        if self.has_order.load(Relaxed) {
+        if self.has_order.load(SeqCst) {
             let freed = self.order().end(&cell.name, cell.id);
             self.go_on(freed);
         }

@@ -28,6 +28,7 @@ impl Story {
         let mut story = Self::default();
         let mut phase = None;
         let mut in_run = false;
+        let mut last_ended = 0;
         for (expected_seq, event) in (0..).zip(events) {
             let wrong = |why: &str| Err(format!("{why}: {event:?}"));
             if event.seq != expected_seq {
@@ -57,8 +58,19 @@ impl Story {
                     in_run = true;
                     story.runs += 1;
                 }
-                EventKind::RunEnded { .. } if !in_run => return wrong("no run is in progress"),
-                EventKind::RunEnded { .. } => in_run = false,
+                EventKind::RunEnded { .. } if event.run == last_ended => {
+                    return wrong("the run has ended already");
+                }
+                EventKind::RunEnded { .. } => {
+                    // One that never was ready did not say that it is running.
+                    let may_be_unready = [ServicePhase::Starting, ServicePhase::Stopping];
+                    if !in_run && !phase.is_some_and(|phase| may_be_unready.contains(&phase)) {
+                        return wrong("no run is in progress");
+                    }
+                    story.runs += u64::from(!in_run);
+                    in_run = false;
+                    last_ended = event.run;
+                }
                 EventKind::Restarting => story.restarts += 1,
                 EventKind::BreakerOpened { .. } => story.trips += 1,
                 EventKind::Terminated { reason } => story.end = Some(reason.clone()),

@@ -90,7 +90,10 @@ impl StartOrder {
                 .nodes
                 .entry(Arc::clone(&dependency.name))
                 .or_insert(node);
-            node.up &= dependency.up;
+            if node.id == dependency.id && !node.ended && !dependency.up {
+                // It has been up, and is in its backoff now. Who comes up is told by `up`, which answers those who wait.
+                node.up = false;
+            }
             node.before.insert(Arc::clone(name));
             names.push(dependency.name);
         }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 /// Who restarts when one child of a group fails and is to run again. Erlang/OTP's strategies.
 ///
 /// A sibling that is stopped for another's sake has not failed: no failure is counted, no error kept; its start count grows. One
-/// that is never restarted ([`RestartPolicy::Never`](crate::RestartPolicy::Never)) then ends, as cancelled.
+/// that is never restarted ([`RestartPolicy::Never`](crate::RestartPolicy::Never)) then ends, as cancelled; one that has completed is
+/// not started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(
     feature = "serde",
@@ -52,7 +53,7 @@ impl fmt::Display for Strategy {
 /// exit. A restart that is exactly `within` old still counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Intensity {
-    /// How many are tolerated. With 0, the first gives up.
+    /// How many are tolerated. With 0, the first gives up; with [`u32::MAX`] none does.
     pub max_restarts: u32,
     /// Inside which period. Must not be zero.
     pub within: Duration,
@@ -68,9 +69,17 @@ impl Intensity {
         }
     }
 
+    /// Tolerates any number.
+    #[must_use]
+    pub const fn unlimited() -> Self {
+        Self::new(u32::MAX, Duration::MAX)
+    }
+
     /// Records a restart. Answers whether it is one too many.
     pub(crate) fn is_exceeded_by(&self, window: &mut SlidingWindow, now: Instant) -> bool {
-        let limit = self.max_restarts.saturating_add(1);
+        let Some(limit) = self.max_restarts.checked_add(1) else {
+            return false; // nothing to remember
+        };
         window.record(now, self.within, limit) > self.max_restarts
     }
 }
@@ -84,7 +93,9 @@ impl Default for Intensity {
 
 impl fmt::Display for Intensity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} restarts within {:?}", self.max_restarts, self.within)
+        let plural = if self.max_restarts == 1 { "" } else { "s" };
+        let (n, within) = (self.max_restarts, self.within);
+        write!(f, "{n} restart{plural} within {within:?}")
     }
 }
 

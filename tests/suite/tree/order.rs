@@ -88,7 +88,7 @@ async fn children_start_in_the_order_they_are_given_each_when_the_one_before_was
     assert_eq!(*entered.lock().unwrap(), names);
     assert_eq!(
         started(&scene),
-        ["0 g", "0 g/e", "0 g/d", "0 g/c", "0 g/b", "0 g/a", "0 g/f"]
+        ["0 g/e", "0 g/d", "0 g/c", "0 g/b", "0 g/a", "0 g/f", "0 g"]
     );
 }
 
@@ -107,7 +107,7 @@ async fn children_that_end_or_fail_at_once_do_not_hold_up_those_after_them() {
     tokio::time::sleep(ms(101)).await;
     assert_eq!(
         started(&scene),
-        ["0 g", "0 g/done", "0 g/fails", "0 g/last", "100 g/fails"]
+        ["0 g/done", "0 g/fails", "0 g/last", "0 g", "100 g/fails"]
     );
 }
 
@@ -122,7 +122,7 @@ async fn a_thousand_children_start_in_order_and_stop_in_reverse_at_a_constant_co
         let group = scene.spawn(group);
         settle().await;
         let names: Vec<_> = (0..n).map(|i| format!("0 g/{i:04}")).collect();
-        assert_eq!(started(&scene)[1..], names);
+        assert_eq!(started(&scene)[..n], names);
         assert_eq!(scene.supervisor.service_count().await, n + 1);
         assert_eq!(
             scene.supervisor.metrics().snapshot().active_services,
@@ -172,7 +172,6 @@ async fn a_nested_group_stops_as_a_whole_in_its_place() {
 }
 
 /// OTP: order_of_children with supervisors among the children: `start_link` answers when all below it are up.
-// BUG: a group counts as up as soon as its run begins, before any child does.
 #[tokio::test(start_paused = true)]
 async fn a_nested_group_starts_as_a_whole_in_its_place() {
     let scene = Scene::new();

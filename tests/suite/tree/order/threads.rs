@@ -121,7 +121,6 @@ fn a_shutdown_while_dependents_are_being_spawned_leaves_nobody_behind() {
 }
 
 /// OTP: order_of_children, D41: the one before has been entered, and is not just about to be.
-// BUG: the group hears that a child runs before its `run` is called.
 #[test]
 fn a_child_is_not_entered_before_the_one_before_it() {
     within_a_minute(|| {

@@ -96,7 +96,6 @@ async fn a_group_that_is_stopped_before_its_first_poll_terminates_all_in_it() {
 }
 
 /// D44, F67: the children of a group that never began are not the supervisor's own.
-// BUG: each counts as one of the supervisor's own services that has ended.
 #[tokio::test(start_paused = true)]
 async fn a_group_that_never_began_is_one_end_to_the_supervisor() {
     for rule in [
@@ -132,7 +131,6 @@ async fn a_group_that_never_began_is_one_end_to_the_supervisor() {
 }
 
 /// The same for a group inside another, whose turn never came.
-// BUG: as above.
 #[tokio::test(start_paused = true)]
 async fn a_nested_group_whose_turn_never_came_is_nothing_to_the_supervisor() {
     let scene = scene_with(|config| config.with_auto_shutdown(AutoShutdown::AllTerminated));
@@ -282,7 +280,6 @@ fn groups_of_a_runtime_that_was_dropped_are_terminated_with_all_in_them() {
 }
 
 /// F76: nobody asked those who never began to stop; their runtime is gone, as that of their group.
-// BUG: they count as cancelled, their group as aborted.
 #[test]
 fn children_of_a_group_that_never_began_are_lost_with_their_runtime_as_it_is() {
     let recorder = Arc::<Recorder>::default();

@@ -311,7 +311,6 @@ async fn a_plain_service_may_take_the_name_of_a_terminated_group() {
 }
 
 /// B8: a different group.
-// BUG: what was inside the old group and is not inside the new one stays, as if it were a part of it.
 #[tokio::test(start_paused = true)]
 async fn another_group_may_take_the_name_of_a_terminated_one() {
     let scene = Scene::new();

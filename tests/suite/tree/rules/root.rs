@@ -238,7 +238,7 @@ async fn without_any_patience_the_first_restart_is_one_too_many() {
     let error = run(&scene).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the supervisor gave up: more than 0 restarts within 1s: a was to run again after 1 starts"
+        "the supervisor gave up: more than 0 restarts within 1s: a was to run again after 1 start"
     );
     assert!(
         error.source().unwrap().source().is_none(),
@@ -287,12 +287,12 @@ async fn restarts_inside_a_group_do_not_count_and_those_of_the_group_do() {
     let error = run(&scene).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the supervisor gave up: more than 1 restarts within 1s: fragile was to run again after 2 starts"
+        "the supervisor gave up: more than 1 restart within 1s: fragile was to run again after 2 starts"
     );
     let text = error.source().unwrap().source().unwrap().to_string();
     assert_eq!(
         text,
-        "more than 0 restarts within 1s: fragile/inside was to run again after 1 starts"
+        "more than 0 restarts within 1s: fragile/inside was to run again after 1 start"
     );
     assert_all_over(&scene);
 }

@@ -182,7 +182,7 @@ async fn a_group_that_always_runs_does_its_work_again() {
     assert_eq!(scene.snapshot("g/job").start_count, 1);
     assert_eq!(
         started(&scene)[..4],
-        ["0 g", "0 g/job", "110 g", "110 g/job"]
+        ["0 g/job", "0 g", "110 g/job", "110 g"]
     );
 }
 

@@ -192,9 +192,9 @@ async fn intensity_exceeded_three_levels_deep_tells_the_whole_story() {
     let reason = within_an_hour(top.terminated()).await;
     assert_eq!(
         reason.to_string(),
-        "unrecoverable: more than 0 restarts within 60s: top/mid was to run again after 1 starts: \
-         more than 0 restarts within 60s: top/mid/low was to run again after 1 starts: \
-         more than 1 restarts within 60s: top/mid/low/feed was to run again after 2 starts: \
+        "unrecoverable: more than 0 restarts within 60s: top/mid was to run again after 1 start: \
+         more than 0 restarts within 60s: top/mid/low was to run again after 1 start: \
+         more than 1 restart within 60s: top/mid/low/feed was to run again after 2 starts: \
          cannot read the feed: connection reset"
     );
 

@@ -53,7 +53,7 @@ async fn with_an_intensity_of_zero_the_first_restart_is_one_too_many() {
         let reason = within_an_hour(group.terminated()).await;
         assert_eq!(
             reason.to_string(),
-            "unrecoverable: more than 0 restarts within 5s: g/b was to run again after 1 starts: it broke"
+            "unrecoverable: more than 0 restarts within 5s: g/b was to run again after 1 start: it broke"
         );
         assert_eq!(
             scene.runs_since(1, "g"),
@@ -109,7 +109,7 @@ async fn all_children_of_a_group_share_its_intensity() {
         let group = scene.spawn(group);
         let reason = within_an_hour(group.terminated()).await.to_string();
         // b fails at 50 and, started again at 150, at 300; a has never failed.
-        let expected = "unrecoverable: more than 1 restarts within 5s: g/b was to run again after 2 starts: it broke";
+        let expected = "unrecoverable: more than 1 restart within 5s: g/b was to run again after 2 starts: it broke";
         assert_eq!(reason, expected, "{strategy}");
 
         let scene = Scene::new();
