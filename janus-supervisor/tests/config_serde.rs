@@ -2,8 +2,8 @@
 #![cfg(feature = "serde")]
 
 use janus_supervisor::{
-    BackoffConfig, JanusSupervisor, Jitter, RestartPolicy, ServicePhase, SpawnOptions,
-    SupervisorConfig, TerminationReason, service_fn,
+    AutoShutdown, BackoffConfig, Intensity, JanusSupervisor, Jitter, Readiness, RestartPolicy,
+    ServicePhase, SpawnOptions, SupervisorConfig, TerminationReason, service_fn,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -115,13 +115,50 @@ jitter = "full"
 }
 
 #[test]
+fn what_ends_a_supervisor_is_read_and_written() {
+    let text = r#"auto_shutdown = "all_significant"
+intensity = { max_restarts = 5, within = "1m" }
+"#;
+    let read: SupervisorConfig = toml::from_str(text).unwrap();
+    let config = SupervisorConfig::default()
+        .with_auto_shutdown(AutoShutdown::AllSignificant)
+        .with_intensity(Intensity::new(5, 60 * S));
+    assert_eq!(written(&read), written(&config));
+    assert_eq!(
+        written(&read)["intensity"],
+        json!({"max_restarts": 5, "within": "1m"})
+    );
+    let partly: SupervisorConfig = toml::from_str("intensity = { max_restarts = 9 }").unwrap();
+    assert_eq!(
+        partly.intensity,
+        Some(Intensity::new(9, Intensity::default().within))
+    );
+    check_refused::<SupervisorConfig>(&[(
+        json!({"intensity": {"max_restart": 1}}),
+        "intensity: unknown field `max_restart`, expected `max_restarts` or `within`",
+    )]);
+}
+
+#[test]
 fn options_are_read_and_written_and_only_what_is_set() {
     let backoff = BackoffConfig::default().without_circuit_breaker();
     let all = SpawnOptions::with_backoff(backoff)
         .with_restart_policy(RestartPolicy::OnFailure)
-        .with_shutdown_grace(1500 * MS);
+        .with_shutdown_grace(1500 * MS)
+        .significant()
+        .after(["db", "cache"])
+        .with_readiness(Readiness::Notify)
+        .with_start_timeout(3 * S)
+        .with_watchdog(250 * MS)
+        .ephemeral();
     let text = r#"restart_policy = "on_failure"
 shutdown_grace = "1s 500ms"
+significant = true
+after = ["db", "cache"]
+readiness = "notify"
+start_timeout = "3s"
+watchdog = "250ms"
+ephemeral = true
 
 [backoff]
 base_delay = "100ms"
@@ -234,7 +271,7 @@ fn a_mistake_in_a_supervisor_is_answered_with_the_field_the_value_and_the_rule()
         ),
         (
             json!({"default_backoff": {"base": "1s"}}),
-            "default_backoff: unknown field `base`, expected one of `base_delay`, `max_delay`, `cooldown_period`, `max_retries`, `circuit_breaker_window`, `jitter`, `initial_delay`",
+            "default_backoff: unknown field `base`, expected one of `base_delay`, `max_delay`, `cooldown_period`, `max_retries`, `circuit_breaker_window`, `jitter`, `initial_delay`, `half_open_after`",
         ),
         (
             json!([]),
@@ -256,7 +293,7 @@ fn a_mistake_in_options_is_answered_with_the_field_the_value_and_the_rule() {
         ),
         (
             json!({"grace": "1s"}),
-            "unknown field `grace`, expected one of `backoff`, `restart_policy`, `shutdown_grace`, `significant`, `after`",
+            "unknown field `grace`, expected one of `backoff`, `restart_policy`, `shutdown_grace`, `significant`, `after`, `readiness`, `start_timeout`, `watchdog`, `ephemeral`",
         ),
         (
             json!({"backoff": {"max_retries": 3, "circuit_breaker_window": "0s"}}),
