@@ -53,6 +53,7 @@ mod failure;
 mod lifecycle;
 mod phase;
 mod policy;
+mod replay;
 mod snapshot;
 
 pub use event::{EventKind, Observer, RunOutcome, ServiceEvent};

@@ -41,6 +41,9 @@ pub struct SupervisorConfig {
     pub intensity: Option<Intensity>,
     /// When the supervisor shuts down by itself because its work is done. Default: never.
     pub auto_shutdown: AutoShutdown,
+    /// How many events a subscriber may be behind before it loses some, rounded up to a power of two, and a
+    /// million at most. The room is taken with the first subscription. Default: 1,024.
+    pub event_buffer: usize,
     /// Who is told of every event. A clone of the settings has the same observers; an observer that counts may be good for one
     /// supervisor only.
     pub observers: Vec<Arc<dyn Observer>>,
@@ -56,6 +59,7 @@ impl Default for SupervisorConfig {
             seed: None,
             intensity: None,
             auto_shutdown: AutoShutdown::default(),
+            event_buffer: 1_024,
             observers: Vec::new(),
         }
     }
@@ -112,6 +116,13 @@ impl SupervisorConfig {
         self
     }
 
+    /// Sets how many events a subscriber may be behind before it loses some.
+    #[must_use]
+    pub fn with_event_buffer(mut self, events: usize) -> Self {
+        self.event_buffer = events;
+        self
+    }
+
     /// Adds somebody who is told of every event.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
@@ -130,6 +141,7 @@ impl fmt::Debug for SupervisorConfig {
             .field("seed", &self.seed)
             .field("intensity", &self.intensity)
             .field("auto_shutdown", &self.auto_shutdown)
+            .field("event_buffer", &self.event_buffer)
             .field("observers", &self.observers.len())
             .finish()
     }

@@ -56,6 +56,11 @@
 //! a [`Strategy`]. More restarts than its [`Intensity`] tolerates, and it fails as a whole. Among the supervisor's own services,
 //! [`SpawnOptions::after`] orders start and shutdown, and [`AutoShutdown`] ends the whole when its work is done.
 //!
+//! # What a service can tell, and be told
+//!
+//! [`notify`] is what a run can tell its supervisor: that it is ready, alive, and what it is doing. A [`ServiceHandle`] is how to ask
+//! and to tell a service from outside. [`JanusSupervisor::is_ready`] answers a probe.
+//!
 //! # Log lines
 //!
 //! They go to `tracing`: without a subscriber, such as `tracing_subscriber::fmt::init()`, there are none.
@@ -105,6 +110,7 @@ mod serde_impl;
 mod service;
 mod shared;
 mod spawn;
+mod subscription;
 mod supervisor;
 
 pub use config::{SpawnOptions, SupervisorConfig};
@@ -127,5 +133,6 @@ pub use metrics::{MetricsSnapshot, SupervisorMetrics};
 pub use notify::{Notifier, StopReason};
 pub use report::{DrainReport, ShutdownCause, ShutdownReport};
 pub use service::{BoxService, JanusService, ServiceFn, service_fn};
+pub use subscription::{Subscribed, Subscription};
 pub use supervisor::{JanusSupervisor, SnapshotNode, SupervisorSnapshot};
 pub use tokio_util::sync::CancellationToken;

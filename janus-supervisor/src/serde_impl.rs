@@ -17,6 +17,7 @@ janus_backoff::__settings!(SupervisorInFile, "supervisor settings" {
     seed: u64,
     intensity: Intensity,
     auto_shutdown: AutoShutdown,
+    event_buffer: usize,
 });
 
 /// Fields that are left out have their defaults; observers are not part of a file.
@@ -36,6 +37,7 @@ impl<'de> Deserialize<'de> for SupervisorConfig {
             seed: file.seed,
             intensity: file.intensity,
             auto_shutdown: file.auto_shutdown.unwrap_or_default(),
+            event_buffer: file.event_buffer.unwrap_or(default.event_buffer),
             observers: default.observers,
         })
     }
@@ -48,6 +50,7 @@ impl Serialize for SupervisorConfig {
             self.seed.is_some(),
             self.intensity.is_some(),
             self.auto_shutdown != AutoShutdown::Never,
+            self.event_buffer != Self::default().event_buffer,
         ];
         let fields = 4 + optional.into_iter().filter(|set| *set).count();
         let mut out = serializer.serialize_struct("SupervisorConfig", fields)?;
@@ -63,6 +66,9 @@ impl Serialize for SupervisorConfig {
         }
         if self.auto_shutdown != AutoShutdown::Never {
             out.serialize_field("auto_shutdown", &self.auto_shutdown)?;
+        }
+        if self.event_buffer != Self::default().event_buffer {
+            out.serialize_field("event_buffer", &self.event_buffer)?;
         }
         out.end()
     }

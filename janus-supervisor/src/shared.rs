@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +38,9 @@ pub(crate) struct Shared {
     default_backoff: Arc<BackoffConfig>,
     default_backoff_check: Result<(), ConfigError>,
     observers: Vec<Arc<dyn Observer>>,
+    /// Where subscribers hear of events, once there was one.
+    subscribers: OnceLock<broadcast::Sender<ServiceEvent>>,
+    event_buffer: usize,
     observer_panics: AtomicU64,
     install_signal_handler: bool,
     /// The task that listens for signals.
@@ -69,6 +72,9 @@ impl Drop for Watching<'_> {
         self.0.watchers.fetch_sub(1, Relaxed);
     }
 }
+
+/// The largest buffer for subscribers.
+const MOST_EVENTS: usize = 1 << 20;
 
 /// How services have ended since the shutdown began, and those before it whose runtime went away.
 #[derive(Debug, Default, Clone)]
@@ -112,6 +118,8 @@ impl Shared {
             default_backoff_check: config.default_backoff.validate(),
             default_backoff: Arc::new(config.default_backoff),
             observers: config.observers,
+            subscribers: OnceLock::new(),
+            event_buffer: config.event_buffer,
             observer_panics: AtomicU64::new(0),
             install_signal_handler: config.install_signal_handler,
             listener: Mutex::default(),
@@ -207,9 +215,22 @@ impl Shared {
         (id, self.seed.wrapping_add(id))
     }
 
+    /// Another who hears of events, from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<ServiceEvent> {
+        let buffer = self.event_buffer.clamp(1, MOST_EVENTS);
+        let sender = self
+            .subscribers
+            .get_or_init(|| broadcast::Sender::new(buffer));
+        sender.subscribe()
+    }
+
     /// Tells everybody. An observer that panics harms only itself.
     pub(crate) fn observe(&self, event: &ServiceEvent) {
         self.metrics.observe(event);
+        if let Some(subscribers) = self.subscribers.get() {
+            // An error only says that nobody listens any more, a panic that a listener's waker is broken.
+            let _told = caught(|| subscribers.send(event.clone()).is_ok());
+        }
         for observer in &self.observers {
             if let Err(panic) = caught(|| observer.observe(event)) {
                 let panics = self.observer_panics.fetch_add(1, Relaxed) + 1;

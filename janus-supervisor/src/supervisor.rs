@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::spawn::{self, Enrolled, Kind};
 use crate::{
     BackoffState, CancellationToken, EventKind, Group, GroupHandle, JanusService, MetricsSnapshot,
-    RemoveError, ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions,
+    RemoveError, ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, Subscription,
     SupervisorConfig, SupervisorError, SupervisorMetrics, clock,
 };
 use std::sync::Arc;
@@ -236,6 +236,32 @@ impl JanusSupervisor {
     #[must_use]
     pub fn cancel_token(&self) -> &CancellationToken {
         &self.shared().root
+    }
+
+    /// The events of all services, from now on, as a stream. For who wants to wait for them; to count them, be an
+    /// [`Observer`](crate::Observer).
+    ///
+    /// ```
+    /// use futures_util::StreamExt;
+    /// use janus_supervisor::{EventKind, JanusSupervisor, Subscribed, service_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let supervisor = JanusSupervisor::with_defaults();
+    /// let mut events = supervisor.subscribe();
+    /// supervisor.spawn_service(service_fn("job", |_cancel| async { Ok(()) }))?;
+    /// while let Some(Subscribed::Event(event)) = events.next().await {
+    ///     if let EventKind::Terminated { reason } = &event.kind {
+    ///         assert_eq!(reason.to_string(), "completed");
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        Subscription::new(self.shared().subscribe())
     }
 
     /// The counters.
