@@ -1,9 +1,11 @@
 //! A small but real system under one supervisor, to watch and to stop: `cargo run --example fleet`
 //!
 //! A TCP key-value server and a client that needs it; a gremlin that crashes the server now and then; a feed that fails, a
-//! report that panics, a link that can never work, a migration that runs once, and an old module that polls a flag.
-//! Ctrl-C or SIGTERM ends it; a second one ends it at once.
+//! report that panics, a link that can never work, a migration that runs once, an old module that polls a flag, an index that is
+//! not ready at once, a worker that hangs, an exchange that is down for a while, and a group whose parts depend on one another.
+//! Type `stop NAME` or `restart NAME`. Ctrl-C or SIGTERM ends it; a second one ends it at once.
 
+mod commands;
 mod services;
 mod table;
 
@@ -81,6 +83,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         Err(error) => return Err(error.into()),
     }
 
+    commands::obey(&supervisor);
     if let Some(after) = args.run_for {
         let supervisor = supervisor.clone();
         tokio::spawn(async move {
@@ -117,7 +120,9 @@ fn spawn_all(
     supervisor.spawn_service_with_options(metrics, services::quick_to_return())?;
     supervisor.spawn_service_with_options(services::migration(&kv), services::once())?;
     supervisor.spawn_service_with_options(kv, services::quick_to_return())?;
-    supervisor.spawn_service_with_options(services::consumer(address), services::patient())?;
+    // The consumer needs the server: it starts after it, and stops before it.
+    let patient = services::patient().after(["kv"]);
+    supervisor.spawn_service_with_options(services::consumer(address), patient)?;
     if !args.calm {
         supervisor
             .spawn_service_with_options(services::gremlin(address), services::now_and_then())?;
@@ -126,6 +131,10 @@ fn spawn_all(
     supervisor.spawn_service_with_options(services::report(), services::patient())?;
     supervisor.spawn_service_with_options(services::dead_link(), services::soon_gives_up())?;
     supervisor.spawn_service(services::old_module())?;
+    supervisor.spawn_service_with_options(services::index(), services::ready_in_time())?;
+    supervisor.spawn_service_with_options(services::worker(), services::watched())?;
+    supervisor.spawn_service_with_options(services::exchange(), services::half_open())?;
+    supervisor.spawn_group(services::ingest())?;
     if args.stubborn {
         supervisor.spawn_service(services::stubborn())?;
     }

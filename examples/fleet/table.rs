@@ -69,14 +69,14 @@ fn draw(text: &str) {
 pub(crate) fn render(snapshot: &SupervisorSnapshot, colour: bool) -> String {
     let mut text = format!(
         "{:<12}{:<13}{:>6}{:>7}{:>9}{:>8}  {}\n",
-        "SERVICE", "PHASE", "STARTS", "FAILED", "UP", "NEXT", "LAST ERROR, OR HOW IT ENDED"
+        "SERVICE", "PHASE", "STARTS", "FAILED", "UP", "NEXT", "STATUS OR END; LAST ERROR"
     );
     for service in &snapshot.services {
         line(&mut text, service, colour);
     }
     let metrics = &snapshot.metrics;
     let hint = match (snapshot.shutting_down, metrics.active_services) {
-        (false, _) => " Ctrl-C to stop.",
+        (false, _) => " Type stop NAME or restart NAME; Ctrl-C to stop.",
         (true, 0) => "",
         (true, _) => " Shutting down; Ctrl-C again to drop what is left.",
     };
@@ -101,20 +101,20 @@ fn line(text: &mut String, service: &ServiceLifecycleSnapshot, colour: bool) {
     let next = service
         .next_retry_secs
         .map_or_else(String::new, |secs| format!("{secs:.1}s"));
-    let end = service.termination_reason.as_deref();
-    let remarks: Vec<&str> = [end, service.last_error.as_deref()]
+    let now = service.termination_reason.as_deref();
+    let now = now.or(service.status.as_deref());
+    let remarks: Vec<&str> = [now, service.last_error.as_deref()]
         .into_iter()
         .flatten()
         .collect();
     let remark = remarks.join("; last error: ");
+    let mut path: Vec<&str> = service.service_name.split('/').collect();
+    let own_name = path.pop().unwrap_or_default();
+    let name = "  ".repeat(path.len()) + own_name;
     writeln!(
         text,
-        "{:<12}{on}{:<13}{off}{:>6}{:>7}{:>8.1}s{next:>8}  {remark}",
-        service.service_name,
-        service.phase,
-        service.start_count,
-        service.total_failures,
-        service.cumulative_running_secs,
+        "{name:<12}{on}{:<13}{off}{:>6}{:>7}{:>8.1}s{next:>8}  {remark}",
+        service.phase, service.start_count, service.total_failures, service.cumulative_running_secs,
     )
     .ok();
 }

@@ -79,7 +79,7 @@ impl Fleet {
         let mut child = Command::new(fleet_program())
             .args(args)
             .env("RUST_LOG", "info")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -95,6 +95,12 @@ impl Fleet {
             lines,
             seen: Vec::new(),
         }
+    }
+
+    /// Types a line.
+    fn type_line(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("a pipe to stdin");
+        writeln!(stdin, "{line}").expect("it reads");
     }
 
     /// Waits until a line that contains `part` has been printed, and answers it. Whether other lines came before or after it
@@ -448,19 +454,25 @@ fn json_is_one_document_whose_numbers_add_up() {
             "feed",
             "report",
             "dead-link",
-            "old-module"
+            "old-module",
+            "index",
+            "worker",
+            "exchange",
+            "ingest",
+            "ingest/reader",
+            "ingest/parser"
         ]
     );
     let metrics = &snapshot["metrics"];
-    assert_eq!(metrics["spawned_total"], 9);
-    assert_eq!(metrics["terminated_total"], 9);
+    assert_eq!(metrics["spawned_total"], 15);
+    assert_eq!(metrics["terminated_total"], 15);
     assert_eq!(metrics["active_services"], 0);
     let starts: u64 = services
         .iter()
         .filter_map(|service| service["start_count"].as_u64())
         .sum();
-    assert_eq!(metrics["restarts_total"], starts - 9);
-    assert!(starts > 9, "the feed fails after less than a second");
+    assert_eq!(metrics["restarts_total"], starts - 15);
+    assert!(starts > 15, "the feed fails after less than a second");
     assert_eq!(services[1]["termination_reason"], "completed");
     assert_eq!(document["report"]["cause"], "requested");
     assert_eq!(
@@ -468,6 +480,35 @@ fn json_is_one_document_whose_numbers_add_up() {
         serde_json::json!([])
     );
     assert_eq!(ended.code, Some(0));
+}
+
+#[test]
+fn services_are_stopped_and_restarted_by_what_is_typed() {
+    let mut fleet = Fleet::start(&["--calm"]);
+    fleet.line_with("service running service=\"report\"");
+    fleet.type_line("stop report");
+    fleet.line_with("service terminated service=\"report\" run=1 reason=cancelled");
+    fleet.type_line("restart report");
+    fleet.line_with("cannot restart service \"report\": it has terminated: cancelled");
+    fleet.type_line("restart nobody");
+    fleet.line_with("not understood: \"restart nobody\"");
+    fleet.type_line("restart ingest");
+    fleet.line_with("service terminated service=\"ingest/reader\"");
+    fleet.signal(Signal::TERM);
+    let ended = fleet.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+}
+
+/// Readiness, a watchdog and a half-open breaker, as one sees them.
+#[test]
+fn an_index_becomes_ready_a_worker_hangs_and_an_exchange_recovers() {
+    let mut fleet = Fleet::start(&["--calm"]);
+    fleet.line_with("circuit breaker opened service=\"exchange\"");
+    fleet.line_with("service running service=\"index\"");
+    fleet.line_with("service failed service=\"worker\" run=1 kind=hang");
+    fleet.line_with("service recovered service=\"exchange\" run=4");
+    fleet.signal(Signal::TERM);
+    assert_eq!(fleet.end().code, Some(0));
 }
 
 #[test]

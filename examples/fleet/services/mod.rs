@@ -5,11 +5,13 @@ mod kv_clients;
 mod metrics;
 mod port;
 mod small;
+mod told;
 
 pub(crate) use kv::Kv;
 pub(crate) use kv_clients::{consumer, gremlin};
 pub(crate) use metrics::MetricsEndpoint;
 pub(crate) use small::{dead_link, feed, migration, old_module, report, stubborn};
+pub(crate) use told::{exchange, half_open, index, ingest, ready_in_time, watched, worker};
 
 use janus_supervisor::{BackoffConfig, RestartPolicy, SpawnOptions};
 use std::time::Duration;
