@@ -221,6 +221,8 @@ pub struct ServiceMachine {
     permit: Permit,
     /// The permit of the last run that began; 0 if none did, or if none is needed.
     used: u32,
+    /// Somebody wants the next run at once, whatever is left of the backoff.
+    at_once: bool,
     /// What the runs have to show, and when the present one has last shown that it is alive.
     checks: Option<Box<(Checks, Instant)>>,
 }
@@ -244,6 +246,7 @@ impl ServiceMachine {
             next_seq: 0,
             permit: Permit::OPEN,
             used: 0,
+            at_once: false,
             checks: None,
         }
     }
@@ -305,8 +308,9 @@ impl ServiceMachine {
             State::New | State::Failing { .. } | State::Aborting { .. } | State::Finished => None,
             State::Starting { since } => self.start_timeout_at(since),
             State::Running { .. } => earlier(self.backoff.cooldown_at(), self.watchdog_at()),
-            State::BackingOff if self.may_begin() => self.lifecycle.retry().map(|retry| retry.at),
-            State::BackingOff => None,
+            State::BackingOff if !self.may_begin() => None,
+            State::BackingOff if self.at_once => Some(self.lifecycle.phase_since()),
+            State::BackingOff => self.lifecycle.retry().map(|retry| retry.at),
             State::Halting { abort_at, .. } | State::Stopping { abort_at, .. } => abort_at,
         }
     }
@@ -356,7 +360,7 @@ impl ServiceMachine {
             (State::Starting { since }, Input::Ready) => {
                 self.lifecycle.transition_to_running(now)?;
                 self.tell(step, EventKind::Running);
-                self.beat(now);
+                self.begin_watch(now);
                 self.state = State::Running { since };
                 Ok(())
             }
@@ -421,19 +425,17 @@ impl ServiceMachine {
             (State::Starting { since } | State::Running { since }, Input::Permit(permit)) => {
                 self.note(permit);
                 if self.used > 0 && self.permit.halt >= self.used {
-                    self.cool_down(now, step);
+                    if matches!(self.state, State::Running { .. }) {
+                        self.cool_down(now, step);
+                    }
                     self.halt(now, since, step);
                 }
                 Ok(())
             }
             (State::BackingOff, Input::Restart) => {
                 self.forget_failures(now, step);
-                if self.may_begin() {
-                    self.lifecycle.transition_to_restarting(now)?;
-                    self.tell(step, EventKind::Restarting);
-                    self.begin_run(now, step)?;
-                }
-                Ok(())
+                self.at_once = true;
+                self.restart_if_due(now, step)
             }
 
             (State::BackingOff, Input::Tick) => self.restart_if_due(now, step),
@@ -614,7 +616,8 @@ impl ServiceMachine {
     }
 
     fn restart_if_due(&mut self, now: Instant, step: &mut Step) -> Result<(), TransitionError> {
-        if self.deadline().is_some_and(|at| at <= now) {
+        let is_due = self.at_once || self.lifecycle.retry().is_some_and(|retry| retry.at <= now);
+        if is_due && self.may_begin() {
             self.lifecycle.transition_to_restarting(now)?;
             self.tell(step, EventKind::Restarting);
             self.begin_run(now, step)?;
@@ -638,6 +641,7 @@ impl ServiceMachine {
         if self.permit != Permit::OPEN {
             self.used = self.permit.go;
         }
+        self.at_once = false;
         self.backoff.record_start(now);
         step.command = Command::Run;
         if self.waits_for_ready() {
@@ -646,7 +650,7 @@ impl ServiceMachine {
         }
         self.lifecycle.transition_to_running(now)?;
         self.tell(step, EventKind::Running);
-        self.beat(now);
+        self.begin_watch(now);
         self.state = State::Running { since: now };
         Ok(())
     }
@@ -677,6 +681,13 @@ impl ServiceMachine {
     fn watchdog_at(&self) -> Option<Instant> {
         let (checks, alive_at) = &**self.checks.as_ref()?;
         alive_at.checked_add(checks.watchdog?)
+    }
+
+    /// From now on the run has to show that it is alive.
+    fn begin_watch(&mut self, now: Instant) {
+        if let Some(checks) = &mut self.checks {
+            checks.1 = now;
+        }
     }
 
     /// The run has shown that it is alive.

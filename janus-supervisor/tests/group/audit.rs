@@ -105,7 +105,7 @@ impl World {
         let has_had_its_turn = |before: &Child| match before.stand {
             Stand::Ended => true,
             Stand::Up => before.been_ready,
-            _ => alone && before.been_ready,
+            _ => before.been_ready && (alone || before.by_hand),
         };
         if !self.begun || self.ending.is_some() {
             return Err("3: started before the beginning, or after the end has begun");

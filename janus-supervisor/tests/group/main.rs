@@ -3,6 +3,7 @@
 //! Numbers of invariants are those at the top of `src/machine/group.rs`.
 
 mod audit;
+mod by_hand;
 mod ends;
 mod exhaustive;
 mod restart;
@@ -49,6 +50,7 @@ enum In {
     Ready(usize),
     /// With a backoff of so many milliseconds.
     Down(usize, u64),
+    /// As it was told, or because an operator has restarted it.
     Halted(usize),
     /// By itself, cleanly.
     Completed(usize),

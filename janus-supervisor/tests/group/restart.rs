@@ -24,7 +24,6 @@ fn a_failure_of_a_child_that_is_to_come_down_anyway_is_not_another_restart() {
             (8, Halted(1), "wait until 307"),
             (307, Tick, "start 0"),
             (308, Ready(0), "start 1"),
-            (309, Halted(1), "wait"),
             (310, Ready(1), "start 2"),
             (311, Ready(2), "wait"),
             // Two more are tolerated: one was counted.

@@ -7,7 +7,7 @@
 use super::{In, give, ms};
 use In::{Completed, Down, Failed, Halted, Ready, Start, Stop, Stopped, Tick};
 use janus_supervisor::machine::{
-    AutoShutdown, ChildRules, GroupEnd, GroupMachine, Intensity, Strategy,
+    AutoShutdown, ChildRules, GroupCommand, GroupEnd, GroupMachine, Intensity, Strategy,
 };
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     /// In a window that covers everything.
     pub(crate) max_restarts: u32,
     pub(crate) children: Vec<ChildRules>,
+    /// An operator restarts the children, too.
+    pub(crate) by_hand: bool,
 }
 
 impl Plan {
@@ -57,6 +59,8 @@ pub(crate) struct Child {
     pub(crate) been_ready: bool,
     /// It runs, and is to come down for a restart.
     pub(crate) old: bool,
+    /// It was up, and an operator has restarted it: nobody waits for it.
+    pub(crate) by_hand: bool,
 }
 
 impl Child {
@@ -118,14 +122,15 @@ impl World {
                 // An operator may stop anybody.
                 Stand::Down => inputs.push(Stopped(i)),
                 Stand::Starting | Stand::Up | Stand::Halting => {
-                    inputs.push(match child.stand {
-                        Stand::Starting => Ready(i),
-                        Stand::Halting => Halted(i),
-                        _ => Stopped(i),
-                    });
-                    if child.stand != Stand::Up {
-                        inputs.push(Stopped(i));
+                    if child.stand == Stand::Starting {
+                        inputs.push(Ready(i));
                     }
+                    // As it was told, or restarted by an operator.
+                    let by_hand = plan.by_hand && self.ending.is_none();
+                    if child.stand == Stand::Halting || by_hand {
+                        inputs.push(Halted(i));
+                    }
+                    inputs.push(Stopped(i));
                     inputs.extend(by_itself);
                     inputs.extend(again);
                 }
@@ -172,7 +177,8 @@ impl World {
             if matches!(child.stand, Stand::Down | Stand::Stopping | Stand::Ended) {
                 inputs.extend([Down(i, 0), Down(i, 1)]);
             }
-            if child.stand != Stand::Halting {
+            let is_news = child.runs() && self.ending.is_none() || child.stand == Stand::Halting;
+            if !is_news || child.stand == Stand::Stopping {
                 inputs.push(Halted(i));
             }
             if child.stand == Stand::Ended {
@@ -212,12 +218,24 @@ impl World {
             self.wait(t0, machine);
         }
         let command = give(machine, self.instant(t0), input);
+        let beside = self.beside(input);
         self.happen(plan, input);
-        let audited = self.obey(plan, input, command);
+        let audited = match beside {
+            Some(expected) if command == expected => {
+                if let GroupCommand::Start(child) = command {
+                    self.children[child].stand = Stand::Starting;
+                }
+                Ok(())
+            }
+            Some(_) => Err("not only the child's own business"),
+            None => self.obey(plan, input, command),
+        };
         audited.map_err(|wrong| format!("{wrong}: {command:?}"))?;
         let is_lowered = !self.children(plan).iter().any(|child| child.old);
         let due = self.restart.map(|restart| restart.due);
-        let waiting = due.filter(|due| is_lowered && self.ending.is_none() && *due > self.now);
+        // What is due is not told of by the way.
+        let is_left = |due: &u64| *due > self.now || beside.is_some();
+        let waiting = due.filter(|due| is_lowered && self.ending.is_none() && is_left(due));
         if is_lowered && waiting.is_none() {
             self.restart = None;
         }
@@ -231,6 +249,24 @@ impl World {
         }
     }
 
+    /// What comes of an input that is the business of one child alone: an operator restarts it, or it becomes ready beside a restart
+    /// that does not concern it.
+    fn beside(&self, input: In) -> Option<GroupCommand> {
+        let is_spared = |child: usize| {
+            let restart = self.restart;
+            restart.is_some_and(|restart| child < restart.from)
+        };
+        match input {
+            Halted(child) => {
+                let it = self.children[child];
+                let by_hand = matches!(it.stand, Stand::Starting | Stand::Up) && !it.old;
+                by_hand.then_some(GroupCommand::Start(child))
+            }
+            Ready(child) if is_spared(child) => Some(GroupCommand::Wait),
+            _ => None,
+        }
+    }
+
     /// What the input means, by the book.
     fn happen(&mut self, plan: &Plan, input: In) {
         match input {
@@ -238,8 +274,9 @@ impl World {
             Ready(child) => {
                 self.children[child].stand = Stand::Up;
                 self.children[child].been_ready = true;
+                self.children[child].by_hand = false;
             }
-            Halted(child) => self.leave(child, Stand::Down),
+            Halted(child) => self.halted(plan, child),
             Down(child, delay) => self.down(plan, child, self.now + delay),
             Completed(child) | Failed(child) | Stopped(child) => self.ended(plan, child, input),
             Stop => self.end(GroupEnd::Stopped),
@@ -250,6 +287,16 @@ impl World {
     pub(crate) fn leave(&mut self, child: usize, to: Stand) {
         self.children[child].stand = to;
         self.children[child].old = false;
+        self.children[child].by_hand = false;
+    }
+
+    fn halted(&mut self, plan: &Plan, child: usize) {
+        let before = self.children[child];
+        self.leave(child, Stand::Down);
+        let it = &mut self.children[child];
+        it.by_hand = !before.old && (before.by_hand || before.stand == Stand::Up);
+        // It comes up with its siblings, as in the beginning.
+        it.been_ready = before.been_ready && !(before.old && plan.is_temporary(child));
     }
 
     fn end(&mut self, end: GroupEnd) {

@@ -46,7 +46,7 @@ impl Known {
         self.in_run() && !matches!(self, Self::Starting | Self::Up | Self::Failing)
     }
 
-    fn is_halting(self) -> bool {
+    pub(super) fn is_halting(self) -> bool {
         matches!(self, Self::Halting | Self::DroppedHalting)
     }
 }
@@ -78,9 +78,11 @@ pub(crate) struct Audited {
     /// The run in progress has been told as running.
     told_running: bool,
     /// When the run in progress has to be ready, or has to have shown again that it is alive.
-    check_at: Option<Instant>,
+    pub(super) check_at: Option<Instant>,
+    /// Somebody wants the next run at once.
+    hurried: bool,
     /// There are failures that a recovery would clear.
-    to_forget: bool,
+    pub(super) to_forget: bool,
     begun: u32,
     ended: u32,
     failures: u32,
@@ -102,6 +104,7 @@ impl Audited {
             phase: ServicePhase::Starting,
             told_running: false,
             check_at: None,
+            hurried: false,
             to_forget: false,
             begun: 0,
             ended: 0,
@@ -115,12 +118,12 @@ impl Audited {
         (!self.replaying).then(|| format!("{:?}", self.machine))
     }
 
-    fn due(&self) -> bool {
+    pub(super) fn due(&self) -> bool {
         self.machine.deadline().is_some_and(|at| at <= self.now)
     }
 
     /// Whether another run may begin.
-    fn may_begin(&self) -> bool {
+    pub(super) fn may_begin(&self) -> bool {
         self.permit
             .is_none_or(|permit| permit.go > self.used && permit.go > permit.halt)
     }
@@ -150,7 +153,7 @@ impl Audited {
             (Known::Over | Known::Stopping, In::Permit(..)) => Must::Ignore,
             (known, In::Permit(..)) if is_another => match known {
                 Known::New if self.may_begin() => Must::Act,
-                Known::Waiting if self.may_begin() && in_time => Must::Act,
+                Known::Waiting if self.may_begin() && (in_time || self.hurried) => Must::Act,
                 Known::Starting | Known::Up if halts => Must::Act,
                 _ => Must::Note,
             },
@@ -162,17 +165,22 @@ impl Audited {
             // Whoever looks at the clock in time may start it, for whatever reason it looks.
             (Known::Waiting, In::Permit(..)) => act(self.due()),
             (known, In::Ready) => act(known == Known::Starting),
-            (Known::Up, In::Beat | In::BeatAgo(_) | In::BeatIn(_)) => {
+            (Known::Up, In::Beat | In::BeatAgo(_) | In::BeatAhead(_)) => {
                 match self.machine.checks().watchdog {
                     Some(_) => Must::Note,
                     None => Must::Ignore,
                 }
             }
-            (known, In::Restart) => act(match known {
-                Known::Starting | Known::Up => true,
-                Known::Waiting => self.may_begin() || self.to_forget,
-                _ => false,
-            }),
+            (Known::Waiting, In::Restart) => {
+                let acts = self.may_begin() || self.to_forget;
+                let is_new = !std::mem::replace(&mut self.hurried, true);
+                match (acts, is_new) {
+                    (true, _) => Must::Act,
+                    (false, true) => Must::Note,
+                    (false, false) => Must::Ignore,
+                }
+            }
+            (known, In::Restart) => act(matches!(known, Known::Starting | Known::Up)),
             (known, In::Abort) => act(known == Known::Stopping),
             (known, In::Gone) => act(matches!(known, Known::Dropped | Known::DroppedHalting)),
             (known, In::Lost) => act(known != Known::Over),
@@ -204,6 +212,10 @@ impl Audited {
             Must::Shorten => self.is_shortened(&step, deadline, input)?,
             Must::Act | Must::Ignore | Must::Note => {}
         }
+        let noted = self.permit.is_none_or(|it| it == self.machine.permit());
+        if matches!(input, In::Permit(..)) && must != Must::Ignore && !noted {
+            return Err("invariant 6: not taken note of".into());
+        }
         if self.known.is_halting() && self.machine.lifecycle().last_error() != error {
             return Err("an error is kept of a run that was to halt".into());
         }
@@ -213,46 +225,10 @@ impl Audited {
         if step.first_seq != self.events {
             return Err("a gap in the sequence".into());
         }
+        self.hurried &= step.command != Command::Run;
         self.audit(&step, input)?;
         self.is_checked(input)?;
         Ok(changed)
-    }
-
-    /// What the run in progress has to show, and until when.
-    fn is_checked(&mut self, input: In) -> Result<(), String> {
-        let checks = self.machine.checks();
-        let alive = match (self.known, input) {
-            (Known::Up, In::BeatAgo(before)) => Some(self.now - ms(before)),
-            (Known::Up, In::Ready | In::Beat | In::BeatIn(_)) => Some(self.now),
-            _ => None,
-        };
-        // What came before the run, or has been overtaken, does not count.
-        let alive_until = alive.zip(checks.watchdog).map(|(at, within)| at + within);
-        self.check_at = match self.known {
-            Known::Starting => self.check_at,
-            Known::Up => self.check_at.max(alive_until),
-            _ => None,
-        };
-        let deadline = self.machine.deadline();
-        let right = match self.known {
-            Known::Starting => deadline == self.check_at,
-            // Perhaps the cooldown comes first.
-            Known::Up if self.to_forget => deadline.is_some() && self.due_by(self.check_at),
-            Known::Up => deadline == self.check_at,
-            Known::Failing => deadline.is_none(),
-            _ => true,
-        };
-        if !right {
-            return Err(format!("5: {deadline:?}, not {:?}", self.check_at));
-        }
-        if input == In::Tick && self.known != Known::Waiting && self.due() {
-            return Err("5: the same is due again".into());
-        }
-        Ok(())
-    }
-
-    fn due_by(&self, at: Option<Instant>) -> bool {
-        at.is_none_or(|at| self.machine.deadline().is_some_and(|due| due <= at))
     }
 
     /// A second stop brings the end of the grace forward, never back.
@@ -368,44 +344,6 @@ impl Audited {
         Ok(())
     }
 
-    /// After a restart by hand or a halt nothing is left to wait for but a permit.
-    fn is_restarted(&self, was: Known, input: In) -> Result<(), String> {
-        let acts = matches!(was, Known::Starting | Known::Up | Known::Waiting);
-        if input == In::Restart && acts {
-            let asked = matches!(self.known, Known::Halting | Known::DroppedHalting);
-            let waits = self.known == Known::Waiting && self.may_begin();
-            if waits || asked == (was == Known::Waiting) {
-                return Err(format!("restarted, and {:?}", self.known));
-            }
-            if self.to_forget || self.machine.lifecycle().attempt() > 0 {
-                return Err("restarted, and nothing is forgotten".into());
-            }
-        }
-        let waits = self.known == Known::Waiting && self.may_begin() && !self.due();
-        if was.is_halting() && waits {
-            return Err("halted, and the next run does not begin at once".into());
-        }
-        Ok(())
-    }
-
-    /// Where it stands when a run has begun.
-    fn running(&self) -> Known {
-        match self.machine.checks().readiness {
-            Readiness::Immediate => Known::Up,
-            Readiness::Notify => Known::Starting,
-        }
-    }
-
-    /// What it has to show in a run that begins now.
-    fn first_check(&self) -> Option<Instant> {
-        let checks = self.machine.checks();
-        let within = match checks.readiness {
-            Readiness::Immediate => checks.watchdog,
-            Readiness::Notify => checks.start_timeout,
-        };
-        within.map(|within| self.now + within)
-    }
-
     /// Where it stands after this answer.
     fn know(&mut self, command: Command, input: In) -> Result<(), String> {
         let was = self.known;
@@ -430,6 +368,9 @@ impl Audited {
                 (Known::Up, FailureKind::Hang) if is_due => Known::Failing,
                 _ => return Err(format!("failed with {kind} without a reason")),
             },
+            Command::Stop if !matches!(was, Known::Starting | Known::Up) => {
+                return Err("asked to end, and is ending".into());
+            }
             Command::Stop if halts => Known::Halting,
             Command::Stop => Known::Stopping,
             Command::Abort if halts => Known::DroppedHalting,

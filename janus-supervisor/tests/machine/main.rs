@@ -3,13 +3,16 @@
 //! Numbers of invariants are those at the top of `src/machine/service.rs`.
 
 mod audit;
+mod audit_runs;
 mod checks;
 mod exhaustive;
 mod failing;
 mod gated;
+mod gated_restart;
 mod parity;
 mod restart;
 mod trace;
+mod watchdog;
 
 use janus_supervisor::machine::{Command, Ended, Input, Permit, ServiceMachine, Step};
 use janus_supervisor::{
@@ -46,7 +49,7 @@ enum In {
     /// Alive so many milliseconds ago.
     BeatAgo(u64),
     /// Alive in so many milliseconds: a clock is wrong.
-    BeatIn(u64),
+    BeatAhead(u64),
     Restart,
     Stop,
     /// With so many milliseconds left.
@@ -73,7 +76,7 @@ impl In {
             Self::Ready => Input::Ready,
             Self::Beat => Input::Heartbeat(now),
             Self::BeatAgo(before) => Input::Heartbeat(now - ms(before)),
-            Self::BeatIn(after) => Input::Heartbeat(now + ms(after)),
+            Self::BeatAhead(after) => Input::Heartbeat(now + ms(after)),
             Self::Restart => Input::Restart,
             Self::Stop => Input::Stop { latest: None },
             Self::StopWithin(left) => Input::Stop {
