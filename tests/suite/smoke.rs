@@ -2,11 +2,11 @@
 //! takes.
 
 use janus_supervisor::{
-    BackoffConfig, CancellationToken, EventKind, JanusSupervisor, ServicePhase, SpawnOptions,
-    TerminationReason, service_fn,
+    BackoffConfig, CancellationToken, EventKind, FailureKind, JanusSupervisor, ServicePhase,
+    SpawnOptions, TerminationReason, service_fn,
 };
 use janus_tests::{Recorder, Script, Turn, config, ms, secs};
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -216,4 +216,87 @@ async fn a_fleet_whose_supervisor_is_dropped_comes_down() {
             "{reason}"
         );
     }
+}
+
+/// DESIGN 6: three ways to hang, and what the operator sees of each. Siblings go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_hangs_is_restarted_if_it_can_be_dropped_and_named_as_stuck_if_not() {
+    let recorder = Arc::new(Recorder::default());
+    let settings = config(&recorder).with_shutdown_timeout(ms(50));
+    let supervisor = JanusSupervisor::new(settings);
+    let options = || SpawnOptions::default().with_watchdog(ms(100));
+    let release = Arc::new(AtomicBool::new(false));
+
+    // In an await: dropped, and begun anew.
+    let waits = Script::new("waits", [Turn::Hang]);
+    let waits = supervisor
+        .spawn_service_with_options(waits, options())
+        .unwrap();
+    // Spinning, and never giving way.
+    let until = Arc::clone(&release);
+    let spins = service_fn("spins", move |_cancel| {
+        let until = Arc::clone(&until);
+        async move {
+            while !until.load(SeqCst) {
+                std::hint::spin_loop();
+            }
+            Ok(())
+        }
+    });
+    let spins = supervisor
+        .spawn_service_with_options(spins, options())
+        .unwrap();
+    // Waiting for its own lock: a thread has it until the end of the test.
+    let lock = Arc::new(Mutex::new(()));
+    let (held, is_held) = mpsc::channel();
+    let holder = std::thread::spawn({
+        let (lock, release) = (Arc::clone(&lock), Arc::clone(&release));
+        move || {
+            let guard = lock.lock().unwrap();
+            held.send(()).unwrap();
+            while !release.load(SeqCst) {
+                std::thread::sleep(ms(1));
+            }
+            drop(guard);
+        }
+    });
+    is_held.recv().unwrap();
+    let deadlocks = service_fn("deadlocks", move |_cancel| {
+        let lock = Arc::clone(&lock);
+        async move {
+            drop(lock.lock());
+            Ok(())
+        }
+    });
+    let deadlocks = supervisor
+        .spawn_service_with_options(deadlocks, options())
+        .unwrap();
+    let sibling = supervisor
+        .spawn_service(Script::new("sibling", []))
+        .unwrap();
+
+    // A limit for the test, not a measure.
+    let seen = tokio::time::timeout(secs(60), async {
+        loop {
+            let stuck = [&waits, &spins, &deadlocks, &sibling].map(|it| it.snapshot().stuck);
+            if stuck == [false, true, true, false] && waits.snapshot().start_count > 1 {
+                return waits.snapshot();
+            }
+            tokio::time::sleep(ms(10)).await;
+        }
+    });
+    let seen = seen.await.unwrap();
+    assert_eq!(seen.last_failure_kind, Some(FailureKind::Hang));
+    assert_eq!(seen.last_error.as_deref(), Some("no heartbeat for 100ms"));
+    assert_eq!(sibling.phase(), ServicePhase::Running);
+
+    release.store(true, SeqCst);
+    holder.join().unwrap();
+    for it in [spins, deadlocks] {
+        let reason = tokio::time::timeout(secs(60), it.terminated()).await;
+        assert_eq!(reason, Ok(TerminationReason::Completed), "{}", it.name());
+    }
+    supervisor.trigger_shutdown();
+    let drained = tokio::time::timeout(secs(60), supervisor.wait_for_drain()).await;
+    assert_eq!(drained.unwrap().stuck, [""; 0]);
 }
