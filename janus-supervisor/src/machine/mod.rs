@@ -30,13 +30,13 @@
 
 mod group;
 mod order;
+mod protocol;
 mod rules;
 mod service;
 
 pub use group::{ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine};
 pub(crate) use order::{Cycle, Dependency, StartOrder};
+pub use protocol::{Checks, Command, Ended, Happening, Input, Permit, Readiness, Step};
 pub(crate) use rules::Remaining;
 pub use rules::{AutoShutdown, ChildEnd, Intensity, Strategy};
-pub use service::{
-    Checks, Command, Ended, Happening, Input, Permit, Readiness, ServiceMachine, Step,
-};
+pub use service::ServiceMachine;

@@ -1,0 +1,150 @@
+//! What the machine of a service is told, and what it answers.
+
+use arrayvec::ArrayVec;
+use janus_lifecycle::{AfterExit, EventKind, Exit, Failure, FailureKind, RestartPolicy};
+use std::time::{Duration, Instant};
+
+/// What can happen to a service.
+#[derive(Debug)]
+pub enum Input {
+    /// Its task has begun.
+    Start,
+    /// The run ended by itself.
+    Exited(Ended),
+    /// The run has said that it is ready.
+    Ready,
+    /// When the run has last shown that it is alive.
+    Heartbeat(Instant),
+    /// Somebody wants it to run anew, at once: the present run is to end, a backoff is over. Earlier failures are forgotten.
+    Restart,
+    /// Its group has changed its mind: what it wants now. Only for a [gated](super::ServiceMachine::gated) service.
+    Permit(Permit),
+    /// Somebody wants it to end.
+    Stop {
+        /// When it must be gone, if that is sooner than its own grace allows.
+        latest: Option<Instant>,
+    },
+    /// The grace is over, whatever is left of it.
+    Abort,
+    /// The run that [`Command::Abort`] dropped is gone, and all that it left behind.
+    Gone,
+    /// Time has passed.
+    Tick,
+    /// The task was dropped from outside: its runtime is gone.
+    Lost,
+}
+
+/// What the runs of a service have to show, besides not ending. systemd's `Type=notify`, `TimeoutStartSec` and `WatchdogSec`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checks {
+    /// When a run counts as ready.
+    pub readiness: Readiness,
+    /// A run that is not ready by then has failed.
+    pub start_timeout: Option<Duration>,
+    /// A run that is ready and does not show for so long that it is alive has failed: it hangs.
+    pub watchdog: Option<Duration>,
+}
+
+/// When a run counts as ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Readiness {
+    /// As soon as it has begun.
+    #[default]
+    Immediate,
+    /// When it says so: [`notify::ready`](crate::notify::ready).
+    Notify,
+}
+
+/// Which runs of a gated service its group wants. Each permit, numbered from 1, is good for one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Permit {
+    /// Up to this number, a run may begin.
+    pub go: u32,
+    /// Up to this number, a run must end, or must not begin. The service has not failed, and waits for the next permit.
+    pub halt: u32,
+}
+
+impl Permit {
+    /// For a service that needs none, or none any longer.
+    pub const OPEN: Self = Self {
+        go: u32::MAX,
+        halt: 0,
+    };
+}
+
+/// What to do now. After any of them: wait for the next input, at most until [`ServiceMachine::deadline`](super::ServiceMachine::deadline).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Command {
+    /// Begin a run.
+    Run,
+    /// Nothing but wait.
+    Wait,
+    /// Ask the run to end: cancel its token.
+    Stop,
+    /// Drop the run, and say [`Input::Gone`] when it is.
+    Abort,
+    /// Drop the run, which has failed in this way, and say [`Input::Exited`] when it is gone.
+    Fail(FailureKind),
+    /// All is over.
+    Finish,
+}
+
+/// How a run ended, judged by the service's policy.
+///
+/// Separate from [`Input`] because judging may format an error, which is the user's code, and a driver that keeps the machine
+/// behind a lock must not do that inside.
+#[derive(Debug)]
+pub struct Ended {
+    pub(super) exit: Exit,
+    pub(super) after: AfterExit,
+    /// The text of the failure, if it ends the service.
+    pub(super) message: Option<String>,
+}
+
+impl Ended {
+    /// Judges. Formats the failure if the service ends with it.
+    #[must_use]
+    pub fn judge(policy: RestartPolicy, exit: Exit) -> Self {
+        let after = policy.after(&exit);
+        let message = match after {
+            AfterExit::GiveUp => exit.failure().map(ToString::to_string),
+            AfterExit::RunAgain | AfterExit::BackOff | AfterExit::Complete => None,
+        };
+        Self {
+            exit,
+            after,
+            message,
+        }
+    }
+}
+
+/// Something that happened, and in which run.
+#[derive(Debug, Clone)]
+pub struct Happening {
+    /// The number of the run.
+    pub run: u32,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// The answer to one input.
+#[derive(Debug)]
+#[must_use]
+pub struct Step {
+    /// What to do now.
+    pub command: Command,
+    /// Until when to wait after that: [`ServiceMachine::deadline`](super::ServiceMachine::deadline).
+    pub deadline: Option<Instant>,
+    /// What happened, in order.
+    pub happened: ArrayVec<Happening, 4>,
+    /// The number of the first of them among the service's events.
+    pub first_seq: u64,
+    /// The error that is no longer the last one. Dropping it runs the user's code, so it is handed out.
+    pub displaced: Option<Failure>,
+}
