@@ -6,6 +6,7 @@
 //!    are also taken before the task begins (`Registered`) and after it is over (`Removed`).
 //! 2. Nothing but pure code runs while the lock is held: no observer, no user's `Drop` or `Display`, no await.
 
+use crate::driver::logged;
 use crate::machine::{Checks, Permit, ServiceMachine};
 use crate::notify::StopReason;
 use crate::{
@@ -94,6 +95,11 @@ struct Said {
     halted: Option<(u32, StopReason)>,
 }
 
+/// A token wakes other people's wakers: one that panics harms only itself.
+fn cancel(token: &CancellationToken) {
+    logged(|| token.cancel());
+}
+
 impl ServiceCell {
     pub(crate) fn new(
         name: Arc<str>,
@@ -149,7 +155,7 @@ impl ServiceCell {
         // The last error is formatted from a copy, outside the lock.
         let mut snapshot = lifecycle.snapshot(clock::now());
         snapshot.status = status.map(|(_, text)| text.to_string());
-        snapshot.stuck = self.stuck.load(Ordering::Relaxed);
+        snapshot.stuck = self.stuck.load(Ordering::Relaxed) && !self.is_finished();
         snapshot
     }
 
@@ -224,17 +230,20 @@ impl ServiceCell {
     }
 
     /// Puts another token in place of one that the service cancelled itself.
-    pub(crate) fn replace_token(&self, token: CancellationToken) {
-        let old = std::mem::replace(&mut self.lock().token, token);
+    ///
+    /// Answers, from under the same lock, what is wanted of it besides to stop: another run, and what its group allows. A wish
+    /// that is not among them has cancelled, or will cancel, the new token.
+    pub(crate) fn replace_token(&self, token: CancellationToken) -> (bool, Option<Permit>) {
+        let (old, wishes) = {
+            let mut inner = self.lock();
+            let wishes = match &mut inner.said {
+                Some(said) => (std::mem::take(&mut said.restart), said.permit),
+                None => (false, None),
+            };
+            (std::mem::replace(&mut inner.token, token), wishes)
+        };
         drop(old);
-    }
-
-    /// What is wanted of it, besides to stop: another run, and what its group allows.
-    pub(crate) fn take_wishes(&self) -> (bool, Option<Permit>) {
-        match &mut self.lock().said {
-            Some(said) => (std::mem::take(&mut said.restart), said.permit),
-            None => (false, None),
-        }
+        wishes
     }
 
     /// Tells a gated service what is wanted of it. Its token wakes its task, and ends the run if there is one.
@@ -258,11 +267,11 @@ impl ServiceCell {
     fn wish(&self, take_note: impl FnOnce(&mut Said, u32)) {
         let token = {
             let mut inner = self.lock();
-            let run = inner.machine.lifecycle().start_count();
+            let run = inner.machine.runs();
             take_note(inner.said.get_or_insert_default(), run);
             inner.token.clone()
         };
-        token.cancel();
+        cancel(&token);
     }
 
     /// Asks the service to stop. Repeating it is harmless.
@@ -279,7 +288,7 @@ impl ServiceCell {
         // The first reason stays.
         let wanted = &self.stop_requested;
         let _kept = wanted.compare_exchange(0, what, Ordering::AcqRel, Ordering::Acquire);
-        self.token().cancel();
+        cancel(&self.token());
     }
 
     pub(crate) fn is_stop_requested(&self) -> bool {
@@ -288,7 +297,7 @@ impl ServiceCell {
 
     /// Tells whoever waits for a change.
     pub(crate) fn tell_changed(&self) {
-        self.changed.notify_waiters();
+        logged(|| self.changed.notify_waiters());
     }
 
     /// The run has something outside its future; it is not over before that is gone.

@@ -161,6 +161,14 @@ pub enum RestartError {
         /// Why it has terminated.
         reason: TerminationReason,
     },
+    /// Another run has begun, and has failed already.
+    #[error("service {name:?} was restarted and has failed again: {error}")]
+    Failed {
+        /// The name.
+        name: String,
+        /// What it failed with.
+        error: String,
+    },
 }
 
 /// Why a service could not be spawned. The service is dropped; nothing else has changed.

@@ -2,6 +2,7 @@
 
 use crate::cell::ServiceCell;
 use crate::error::RestartError;
+use crate::machine::ServiceMachine;
 use crate::shared::Shared;
 use crate::{ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase, TerminationReason};
 use std::fmt;
@@ -71,30 +72,43 @@ impl ServiceHandle {
     }
 
     /// Ends the present run, or the backoff, and begins another run at once; answers when that is running. Earlier failures are
-    /// forgotten, by its breaker, too. In a group nobody else restarts, and nothing is counted.
+    /// forgotten, by its breaker, too. In a group nobody else restarts, and nothing is counted; if its siblings are restarting, it
+    /// comes up with them.
     ///
     /// # Errors
     /// [`RestartError::Terminated`] if it has terminated, or does so before it runs again: a stop wins.
+    /// [`RestartError::Failed`] if it has begun, and failed before it was seen running.
     ///
     /// # Cancel safety
     /// The request stands, once this has been polled; only the waiting is lost.
     pub async fn restart(&self) -> Result<(), RestartError> {
-        let run = self.cell.run();
+        let runs = self.cell.with_machine(|machine| machine.runs());
         if !self.phase().is_terminal() {
             self.cell.request_restart();
         }
         let _watching = self.shared.watch();
-        let answer = |lifecycle: &ServiceLifecycle| match lifecycle.termination_reason() {
-            Some(reason) => Some(Err(reason.clone())),
-            None => {
-                let runs = lifecycle.phase() == ServicePhase::Running;
-                (runs && lifecycle.start_count() > run).then_some(Ok(()))
+        let answer = |machine: &mut ServiceMachine| {
+            let lifecycle = machine.lifecycle();
+            let runs_anew = machine.runs() > runs;
+            match (lifecycle.termination_reason(), lifecycle.phase()) {
+                (Some(reason), _) => Some(Err(Some(reason.clone()))),
+                (None, ServicePhase::Running) if runs_anew => Some(Ok(())),
+                (None, ServicePhase::BackingOff) if runs_anew && lifecycle.attempt() > 0 => {
+                    Some(Err(None))
+                }
+                _ => None,
             }
         };
-        let answer = self.cell.first(|| self.cell.read(answer)).await;
-        answer.map_err(|reason| RestartError::Terminated {
-            name: self.name().to_owned(),
-            reason,
+        let answer = self.cell.first(|| self.cell.with_machine(answer)).await;
+        answer.map_err(|reason| {
+            let name = self.name().to_owned();
+            match reason {
+                Some(reason) => RestartError::Terminated { name, reason },
+                None => RestartError::Failed {
+                    name,
+                    error: self.snapshot().last_error.unwrap_or_default(),
+                },
+            }
         })
     }
 

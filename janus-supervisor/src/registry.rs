@@ -14,19 +14,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct Registry(Mutex<HashSet<ByName>>);
 
 impl Registry {
-    /// Registers a service, and answers the terminated one of the same name that it takes the place of.
+    /// Registers a service, and answers the terminated one of the same name that it takes the place of, behind what was inside it.
     ///
     /// # Errors
     /// The phase of a service of the same name that has not terminated.
     pub(crate) fn insert(
         &self,
         cell: Arc<ServiceCell>,
-    ) -> Result<Option<Arc<ServiceCell>>, ServicePhase> {
+    ) -> Result<Vec<Arc<ServiceCell>>, ServicePhase> {
         let mut cells = self.lock();
         if let Some(ByName(old)) = cells.get(&*cell.name) {
             check_terminated(old)?;
         }
-        Ok(cells.replace(ByName(cell)).map(|ByName(old)| old))
+        let old = cells.replace(ByName(cell));
+        Ok(old.map_or_else(Vec::new, |ByName(old)| with_inside(&mut cells, old)))
     }
 
     /// Registers a group and all in it, or nothing, and answers the terminated ones that they take the place of.
@@ -61,24 +62,20 @@ impl Registry {
         Ok(replaced)
     }
 
-    /// Takes out all that is inside a group, which has terminated, so they have, too.
-    pub(crate) fn remove_inside(&self, group: &str) -> Vec<Arc<ServiceCell>> {
-        take_inside(&mut self.lock(), group)
-    }
-
     pub(crate) fn get(&self, name: &str) -> Option<Arc<ServiceCell>> {
         self.lock().get(name).map(|ByName(cell)| Arc::clone(cell))
     }
 
-    /// Takes out a terminated service.
+    /// Takes out a terminated service, behind what was inside it.
     ///
     /// # Errors
     /// `None` if there is no such service, the phase if it has not terminated.
-    pub(crate) fn remove(&self, name: &str) -> Result<Arc<ServiceCell>, Option<ServicePhase>> {
+    pub(crate) fn remove(&self, name: &str) -> Result<Vec<Arc<ServiceCell>>, Option<ServicePhase>> {
         let mut cells = self.lock();
         let ByName(cell) = cells.get(name).ok_or(None)?;
         check_terminated(cell)?;
-        cells.take(name).map(|ByName(cell)| cell).ok_or(None)
+        let ByName(cell) = cells.take(name).ok_or(None)?;
+        Ok(with_inside(&mut cells, cell))
     }
 
     /// Takes out all terminated services, in the order of spawning.
@@ -94,13 +91,14 @@ impl Registry {
         in_order(removed)
     }
 
-    /// Takes out this very service, if it is there.
-    pub(crate) fn remove_this(&self, cell: &ServiceCell) -> bool {
+    /// Takes out this very service, if it is there, behind what was inside it.
+    pub(crate) fn remove_this(&self, cell: &ServiceCell) -> Vec<Arc<ServiceCell>> {
         let mut cells = self.lock();
         let is_there = cells
             .get(&*cell.name)
             .is_some_and(|ByName(it)| it.id == cell.id);
-        is_there && cells.remove(&*cell.name)
+        let taken = is_there.then(|| cells.take(&*cell.name)).flatten();
+        taken.map_or_else(Vec::new, |ByName(cell)| with_inside(&mut cells, cell))
     }
 
     /// All services, in no order.
@@ -135,6 +133,20 @@ impl Registry {
     fn lock(&self) -> MutexGuard<'_, HashSet<ByName>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes out what is inside a service that was taken out, if it is a group: they have terminated with it. It comes last.
+#[expect(
+    clippy::mutable_key_type,
+    reason = "a cell is hashed by its name, which never changes"
+)]
+fn with_inside(cells: &mut HashSet<ByName>, cell: Arc<ServiceCell>) -> Vec<Arc<ServiceCell>> {
+    let mut removed = Vec::new();
+    if cell.traits.group {
+        removed = take_inside(cells, &cell.name);
+    }
+    removed.push(cell);
+    removed
 }
 
 /// Takes out all that is inside a group, in the order of spawning.

@@ -3,7 +3,7 @@
 use crate::cell::ServiceCell;
 use crate::driver::{caught, logged, relay, signals};
 use crate::error::{GroupError, SpawnError};
-use crate::machine::{ChildEnd, Cycle, Dependency, Permit, StartOrder};
+use crate::machine::{ChildEnd, Cycle, Dependency, Freed, Permit, StartOrder};
 use crate::registry::Registry;
 use crate::report::{DrainReport, ShutdownCause};
 use crate::root::RootGroup;
@@ -256,7 +256,7 @@ impl Shared {
     pub(crate) fn begin_shutdown(&self, cause: ShutdownCause) {
         let at = clock::now();
         self.began.get_or_init(|| Began { at, cause });
-        self.root.cancel();
+        logged(|| self.root.cancel());
         if self.asked.swap(true, Relaxed) {
             return;
         }
@@ -268,7 +268,7 @@ impl Shared {
         for cell in cells.iter().rev() {
             cell.request_shutdown();
         }
-        self.changed.notify_waiters();
+        logged(|| self.changed.notify_waiters());
     }
 
     /// Ends all grace: drops every service that is left.
@@ -276,7 +276,7 @@ impl Shared {
         for cell in self.registry.top().iter().rev() {
             cell.request_shutdown();
         }
-        self.abort.cancel();
+        logged(|| self.abort.cancel());
     }
 
     /// The order of the services that start after others.
@@ -305,22 +305,30 @@ impl Shared {
             group.registered(cell.traits.significant);
         }
         if self.has_order.load(SeqCst) {
-            let replaced = self.order().replace(&cell.name);
+            let replaced = self.order().replace(&cell.name, cell.id);
             self.go_on(replaced);
         }
         if !after.is_empty() {
             // First, so that whoever becomes ready from now on says so.
             self.has_order.store(true, SeqCst);
-            let names: Vec<_> = after.iter().map(|on| Arc::clone(&on.name)).collect();
+            let names: Vec<_> = after
+                .iter()
+                .map(|on| (Arc::clone(&on.name), on.id))
+                .collect();
             if self.order().add(&cell.name, cell.id, after) {
                 cell.set_permit(Permit::OPEN);
             }
             // They may have come up in between, or be over, and then nobody else says so.
-            for dependency in names.iter().filter_map(|name| self.registry.get(name)) {
-                match dependency.read(ServiceLifecycle::phase) {
-                    ServicePhase::Running => self.is_up(&dependency),
-                    _ if dependency.is_finished() => self.leaves_order(&dependency),
-                    _ => {}
+            for (name, id) in names {
+                match self.registry.get(&name).filter(|on| on.id == id) {
+                    Some(on) if on.is_finished() => self.leaves_order(&name, id),
+                    Some(on) => {
+                        if on.read(ServiceLifecycle::phase) == ServicePhase::Running {
+                            self.is_up(&on);
+                        }
+                    }
+                    // Over and forgotten, or another has its name.
+                    None => self.leaves_order(&name, id),
                 }
             }
         } else if self.has_order.load(SeqCst) {
@@ -347,7 +355,7 @@ impl Shared {
 
     /// A service of the supervisor's own has ended, and is gone.
     pub(crate) fn ended(&self, cell: &ServiceCell) {
-        self.leaves_order(cell);
+        self.leaves_order(&cell.name, cell.id);
         if let Some(group) = &self.root_group {
             let reason = cell.read(|lifecycle| lifecycle.termination_reason().cloned());
             let end = ChildEnd::of(reason.as_ref());
@@ -358,22 +366,26 @@ impl Shared {
     }
 
     /// A service has ended: whoever waits for that may start, or stop.
-    fn leaves_order(&self, cell: &ServiceCell) {
+    fn leaves_order(&self, name: &str, id: u64) {
         if self.has_order.load(SeqCst) {
-            let freed = self.order().end(&cell.name, cell.id);
+            let freed = self.order().end(name, id);
             self.go_on(freed);
         }
     }
 
     /// Lets those start and stop that may now.
-    fn go_on(&self, (may_start, may_stop): (Vec<Arc<str>>, Vec<Arc<str>>)) {
+    fn go_on(
+        &self,
+        Freed {
+            may_start,
+            may_stop,
+        }: Freed,
+    ) {
         self.start(&may_start);
         // Seen here or by `begin_shutdown`, which cancels the token before it looks at the order.
         if self.root.is_cancelled() {
-            for name in may_stop {
-                if let Some(cell) = self.registry.get(&name) {
-                    cell.request_shutdown();
-                }
+            for cell in may_stop.iter().filter_map(|which| self.this(which)) {
+                cell.request_shutdown();
             }
         }
     }
@@ -388,12 +400,15 @@ impl Shared {
         }
     }
 
-    fn start(&self, names: &[Arc<str>]) {
-        for name in names {
-            if let Some(cell) = self.registry.get(name) {
-                cell.set_permit(Permit::OPEN);
-            }
+    fn start(&self, which: &[(Arc<str>, u64)]) {
+        for cell in which.iter().filter_map(|which| self.this(which)) {
+            cell.set_permit(Permit::OPEN);
         }
+    }
+
+    /// The very service, if it is still there: another may have its name.
+    fn this(&self, (name, id): &(Arc<str>, u64)) -> Option<Arc<ServiceCell>> {
+        self.registry.get(name).filter(|cell| cell.id == *id)
     }
 
     /// Sees to it that whoever waits is told of changes. A change that is not told was made before this, and can be seen.
@@ -410,24 +425,12 @@ impl Shared {
     /// Tells whoever waits that something has happened to a service.
     pub(crate) fn tell_changed(&self, cell: &ServiceCell) {
         cell.tell_changed();
-        self.changed.notify_waiters();
+        logged(|| self.changed.notify_waiters());
     }
 
     /// Forgets a service that has terminated, unless that has been done.
     pub(crate) fn forget(&self, cell: &ServiceCell) {
-        if self.registry.remove_this(cell) {
-            self.tell_removed_with_inside(cell);
-        }
-    }
-
-    /// Tells that a service was forgotten, and forgets what was inside it.
-    pub(crate) fn tell_removed_with_inside(&self, cell: &ServiceCell) {
-        if cell.traits.group {
-            for child in self.registry.remove_inside(&cell.name) {
-                self.tell_removed(&child);
-            }
-        }
-        self.tell_removed(cell);
+        self.tell_removed(&self.registry.remove_this(cell));
     }
 
     /// Whether every service is running, or has ended as it should, and no shutdown has begun.
@@ -441,10 +444,16 @@ impl Shared {
         !self.root.is_cancelled() && self.registry.all().iter().all(well)
     }
 
-    /// Tells that a service was forgotten, unless its task is still on its last lines and says it then.
-    pub(crate) fn tell_removed(&self, cell: &ServiceCell) {
-        if cell.set_removed() {
-            self.tell(cell, clock::now(), EventKind::Removed);
+    /// Tells that services were forgotten, each unless its task is still on its last lines and says it then.
+    pub(crate) fn tell_removed(&self, cells: &[Arc<ServiceCell>]) {
+        for cell in cells {
+            if cell.set_removed() {
+                self.tell(cell, clock::now(), EventKind::Removed);
+            }
+        }
+        if !cells.is_empty() {
+            // One that had failed may have been all that was amiss.
+            logged(|| self.changed.notify_waiters());
         }
     }
 

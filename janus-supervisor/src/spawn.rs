@@ -308,9 +308,7 @@ pub(crate) fn register(
             let name = name.to_string();
             SpawnError::DuplicateName { name, phase }
         })?;
-    for cell in &replaced {
-        shared.tell_removed(cell);
-    }
+    shared.tell_removed(&replaced);
     for cell in &cells {
         shared.tell(cell, now, EventKind::Registered);
     }

@@ -132,9 +132,7 @@ impl JanusSupervisor {
             let name = cell.name.to_string();
             SpawnError::DuplicateName { name, phase }
         })?;
-        if let Some(replaced) = replaced {
-            self.tell_removed(&replaced);
-        }
+        shared.tell_removed(&replaced);
         shared.tell(&cell, now, EventKind::Registered);
         shared.adopt(&cell, after);
 
@@ -185,7 +183,8 @@ impl JanusSupervisor {
     ) -> Result<(Handle, TaskTrackerToken), SpawnError> {
         let shared = self.shared();
         let runtime = spawn::runtime(name, runtime)?;
-        let _inside = runtime.enter();
+        // Those who listen for all belong to whoever spawns, and not to a runtime that one service has to itself.
+        let _inside = Handle::try_current().is_err().then(|| runtime.enter());
         let entering = shared.tracker.token();
         if shared.root.is_cancelled() {
             let name = name.to_owned();
@@ -219,16 +218,18 @@ impl JanusSupervisor {
                 Some(phase) => RemoveError::StillAlive { name, phase },
             }
         })?;
-        self.tell_removed(&removed);
-        Ok(removed.snapshot())
+        self.shared().tell_removed(&removed);
+        // The service itself comes last.
+        removed.last().map(|cell| cell.snapshot()).ok_or_else(|| {
+            let name = name.to_owned();
+            RemoveError::Unknown { name }
+        })
     }
 
     /// Forgets all terminated services, and answers how many there were.
     pub fn remove_terminated(&self) -> usize {
         let removed = self.shared().registry.remove_terminated();
-        for cell in &removed {
-            self.tell_removed(cell);
-        }
+        self.shared().tell_removed(&removed);
         removed.len()
     }
 
@@ -288,8 +289,7 @@ impl JanusSupervisor {
     /// gets the same report, also afterwards.
     ///
     /// # Cancel safety
-    /// Dropping this future stops the waiting and not the shutdown: each service still has no more than its own grace. The
-    /// bounds on the whole, though, are this future's to enforce.
+    /// Dropping this future stops the waiting and not the shutdown, nor its bounds.
     pub async fn wait_for_drain(&self) -> DrainReport {
         drain(self.shared()).await
     }
@@ -385,11 +385,6 @@ impl JanusSupervisor {
 
     fn shared(&self) -> &Arc<Shared> {
         &self.fleet.0
-    }
-
-    /// Tells that a service was forgotten, and forgets what was inside it.
-    fn tell_removed(&self, cell: &ServiceCell) {
-        self.shared().tell_removed_with_inside(cell);
     }
 }
 

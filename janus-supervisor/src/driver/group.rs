@@ -287,7 +287,7 @@ impl Parent {
 }
 
 /// Whether the run that ended did so by itself.
-fn has_failed_or_completed(happened: &[Happening]) -> bool {
+pub(super) fn has_failed_or_completed(happened: &[Happening]) -> bool {
     happened.iter().any(|happening| {
         matches!(
             happening.kind,

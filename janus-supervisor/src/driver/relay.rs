@@ -1,6 +1,6 @@
 //! Whoever cancels the supervisor's token begins the shutdown. A token calls nobody, so somebody has to wait for it.
 
-use super::drain::drained;
+use super::drain::drain;
 use crate::report::ShutdownCause;
 use crate::shared::Shared;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ pub(crate) fn install(shared: &Arc<Shared>) -> JoinHandle<()> {
     tokio::spawn(async move {
         shared.root.cancelled().await;
         shared.begin_shutdown(ShutdownCause::Requested);
-        drained(&shared).await;
+        // Both bounds hold also when nobody waits for the drain.
+        drain(&shared).await;
     })
 }

@@ -7,13 +7,13 @@
 //! 3. A stop is seen in the same poll as whatever else has happened, and is told first.
 
 use super::current::Ambient;
-use super::group::Parent;
+use super::group::{Parent, has_failed_or_completed};
 use super::timer::Timer;
 use super::{caught, logged};
 use crate::cell::ServiceCell;
 use crate::error::CheckError;
 use crate::log::{self, FailureLog};
-use crate::machine::{Command, Ended, Input, Step};
+use crate::machine::{Command, Ended, Input, Permit, Step};
 use crate::shared::Shared;
 use crate::{
     CancellationToken, EventKind, Exit, Failure, FailureKind, JanusService, PanicError,
@@ -160,10 +160,10 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
             } else {
                 // No stop: a permit, or the service cancelled its own token, which asks nobody for anything. Either way this
                 // token has done its work, and the next run gets a fresh one.
-                let used = std::mem::replace(&mut token, task.renew_token());
+                let (fresh, (restart, permit)) = task.renew_token();
+                let used = std::mem::replace(&mut token, fresh);
                 signal.set(token.clone().cancelled_owned());
                 next.command = Command::Wait;
-                let (restart, permit) = task.cell.take_wishes();
                 let wishes = [restart.then_some(Input::Restart), permit.map(Input::Permit)];
                 for wish in wishes.into_iter().flatten() {
                     next = task.tell(now, wish).after(next.command);
@@ -343,7 +343,9 @@ impl Task {
         } else if self.shared.has_relations() {
             match step.happened.last().map(|last| &last.kind) {
                 Some(EventKind::Running) => self.shared.is_up(&self.cell),
-                Some(EventKind::BackingOff { .. }) => self.shared.restarts(&self.cell, now),
+                Some(EventKind::BackingOff { .. }) if has_failed_or_completed(&step.happened) => {
+                    self.shared.restarts(&self.cell, now);
+                }
                 _ => {}
             }
         }
@@ -393,9 +395,6 @@ impl Task {
     }
 
     fn publish(&mut self, now: Instant, step: &mut Step) {
-        if self.shared.is_watched() {
-            self.shared.tell_changed(&self.cell);
-        }
         logged(|| log::step(&self.cell.name, now, &step.happened, &mut self.failures));
         let mut happened = step.happened.drain(..);
         let Some(first) = happened.next() else {
@@ -411,6 +410,10 @@ impl Task {
             event.kind = next.kind;
             self.shared.observe(&event);
         }
+        // Last, so that whoever waits finds everybody told.
+        if self.shared.is_watched() {
+            self.shared.tell_changed(&self.cell);
+        }
     }
 
     /// The stop that somebody wants, if anybody does.
@@ -420,14 +423,14 @@ impl Task {
         wanted.then(|| Input::Stop { latest: latest() })
     }
 
-    fn renew_token(&self) -> CancellationToken {
+    fn renew_token(&self) -> (CancellationToken, (bool, Option<Permit>)) {
         let token = CancellationToken::new();
-        self.cell.replace_token(token.clone());
+        let wishes = self.cell.replace_token(token.clone());
         if self.cell.is_stop_requested() {
             // The request may have gone to the old token.
             token.cancel();
         }
-        token
+        (token, wishes)
     }
 
     /// The span that everything in this run is logged in. At error level, so that no filter on severity strips the service's

@@ -35,7 +35,7 @@ mod rules;
 mod service;
 
 pub use group::{ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine};
-pub(crate) use order::{Cycle, Dependency, StartOrder};
+pub(crate) use order::{Cycle, Dependency, Freed, StartOrder};
 pub use protocol::{Checks, Command, Ended, Happening, Input, Permit, Readiness, Step};
 pub(crate) use rules::Remaining;
 pub use rules::{AutoShutdown, ChildEnd, Intensity, Strategy};

@@ -30,6 +30,13 @@ struct Node {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Cycle(pub(crate) Vec<Arc<str>>);
 
+/// Who may go on now: names, and which service of the name.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Freed {
+    pub(crate) may_start: Vec<(Arc<str>, u64)>,
+    pub(crate) may_stop: Vec<(Arc<str>, u64)>,
+}
+
 /// Somebody to start after.
 #[derive(Debug, Clone)]
 pub(crate) struct Dependency {
@@ -110,15 +117,15 @@ impl StartOrder {
 
     /// Another service is about to take the place of this name: if the end of the one before it has not been told, it is now. Answers
     /// as [`end`](Self::end) does.
-    pub(crate) fn replace(&mut self, name: &str) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+    pub(crate) fn replace(&mut self, name: &str, id: u64) -> Freed {
         match self.nodes.get(name).map(|node| node.id) {
-            Some(id) => self.end(name, id),
-            None => (Vec::new(), Vec::new()),
+            Some(old) if old != id => self.end(name, old),
+            _ => Freed::default(),
         }
     }
 
     /// A service has become ready. Answers who may start now.
-    pub(crate) fn up(&mut self, name: &str, id: u64) -> Vec<Arc<str>> {
+    pub(crate) fn up(&mut self, name: &str, id: u64) -> Vec<(Arc<str>, u64)> {
         match self.nodes.get_mut(name) {
             Some(node) if node.id == id && !node.up => node.up = true,
             _ => return Vec::new(),
@@ -127,13 +134,13 @@ impl StartOrder {
     }
 
     /// A service has ended. Answers who may start now, and who may stop now.
-    pub(crate) fn end(&mut self, name: &str, id: u64) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+    pub(crate) fn end(&mut self, name: &str, id: u64) -> Freed {
         let after = match self.nodes.get_mut(name) {
             Some(node) if node.id == id && !node.ended => {
                 (node.up, node.ended) = (true, true);
                 std::mem::take(&mut node.after)
             }
-            _ => return (Vec::new(), Vec::new()),
+            _ => return Freed::default(),
         };
         let may_start = self.waiting_for(name);
         let mut may_stop = Vec::new();
@@ -141,13 +148,16 @@ impl StartOrder {
             if let Some(node) = self.nodes.get_mut(&other) {
                 node.before.remove(name);
                 if node.before.is_empty() {
-                    may_stop.push(Arc::clone(&other));
+                    may_stop.push((Arc::clone(&other), node.id));
                     self.forget_if_over(&other);
                 }
             }
         }
         self.forget_if_over(name);
-        (may_start, may_stop)
+        Freed {
+            may_start,
+            may_stop,
+        }
     }
 
     /// Whether nobody is left who started after it.
@@ -168,20 +178,17 @@ impl StartOrder {
     }
 
     /// Those that are to start after `name`, and wait for nobody else: from now on, they have been told.
-    fn waiting_for(&mut self, name: &str) -> Vec<Arc<str>> {
-        let before = self
-            .nodes
-            .get(name)
-            .into_iter()
-            .flat_map(|node| &node.before);
-        let waiting = before.filter(|name| {
-            let started = self.nodes.get(&***name).is_none_or(|node| node.started);
-            !started && self.may_start(name)
-        });
-        let may_start: Vec<_> = waiting.cloned().collect();
-        for name in &may_start {
-            if let Some(node) = self.nodes.get_mut(name) {
+    fn waiting_for(&mut self, name: &str) -> Vec<(Arc<str>, u64)> {
+        let before = self.nodes.get(name).map(|node| node.before.clone());
+        let mut may_start = Vec::new();
+        for name in before.into_iter().flatten() {
+            let started = self.nodes.get(&name).is_none_or(|node| node.started);
+            if started || !self.may_start(&name) {
+                continue;
+            }
+            if let Some(node) = self.nodes.get_mut(&name) {
                 node.started = true;
+                may_start.push((name, node.id));
             }
         }
         may_start
@@ -225,8 +232,12 @@ mod tests {
         names.iter().map(dependency).collect()
     }
 
-    fn names(names: &[Arc<str>]) -> Vec<&str> {
-        names.iter().map(|name| &**name).collect()
+    fn names(which: &[(Arc<str>, u64)]) -> Vec<&str> {
+        which.iter().map(|(name, _)| &**name).collect()
+    }
+
+    fn way(cycle: &Cycle) -> Vec<&str> {
+        cycle.0.iter().map(|name| &**name).collect()
     }
 
     #[test]
@@ -242,8 +253,8 @@ mod tests {
 
         assert!(!order.may_stop("db") && !order.may_stop("cache") && !order.may_stop("api"));
         assert!(order.may_stop("web") && order.may_stop("stranger"));
-        assert_eq!(names(&order.end("web", 3).1), ["api"]);
-        assert_eq!(names(&order.end("api", 2).1), ["db", "cache"]);
+        assert_eq!(names(&order.end("web", 3).may_stop), ["api"]);
+        assert_eq!(names(&order.end("api", 2).may_stop), ["db", "cache"]);
         assert!(order.may_stop("db"));
     }
 
@@ -255,8 +266,12 @@ mod tests {
             2,
             on(&[("db", 0, false), ("cache", 1, false)])
         ));
-        assert_eq!(names(&order.end("db", 0).0), [""; 0], "there is another");
-        assert_eq!(names(&order.end("cache", 1).0), ["api"]);
+        assert_eq!(
+            names(&order.end("db", 0).may_start),
+            [""; 0],
+            "there is another"
+        );
+        assert_eq!(names(&order.end("cache", 1).may_start), ["api"]);
     }
 
     #[test]
@@ -264,7 +279,7 @@ mod tests {
         let mut order = StartOrder::default();
         order.add(&"api".into(), 2, on(&[("db", 0, false)]));
         assert_eq!(order.up("db", 9), []);
-        assert_eq!(order.end("db", 9), (vec![], vec![]));
+        assert_eq!(order.end("db", 9), Freed::default());
         assert_eq!(names(&order.up("db", 0)), ["api"]);
     }
 
@@ -272,10 +287,10 @@ mod tests {
     fn one_that_takes_the_place_of_an_ended_one_still_stops_last() {
         let mut order = StartOrder::default();
         order.add(&"api".into(), 2, on(&[("db", 0, true)]));
-        assert_eq!(order.end("db", 0), (vec![], vec![]));
+        assert_eq!(order.end("db", 0), Freed::default());
         assert!(order.add(&"db".into(), 5, vec![]));
         assert!(!order.may_stop("db"));
-        assert_eq!(names(&order.end("api", 2).1), ["db"]);
+        assert_eq!(names(&order.end("api", 2).may_stop), ["db"]);
         order.end("db", 5);
         assert!(order.nodes.is_empty());
     }
@@ -286,9 +301,9 @@ mod tests {
         order.add(&"b".into(), 1, on(&[("a", 0, true)]));
         order.add(&"c".into(), 2, on(&[("b", 1, true)]));
         let cycle = order.check("a", &on(&[("x", 7, true), ("c", 2, true)]));
-        assert_eq!(names(&cycle.unwrap_err().0), ["c", "b", "a"]);
+        assert_eq!(way(&cycle.unwrap_err()), ["c", "b", "a"]);
         let own = order.check("a", &on(&[("a", 0, true)]));
-        assert_eq!(names(&own.unwrap_err().0), ["a"]);
+        assert_eq!(way(&own.unwrap_err()), ["a"]);
         assert_eq!(order.check("d", &on(&[("c", 2, true)])), Ok(()));
     }
 }

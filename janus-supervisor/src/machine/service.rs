@@ -151,6 +151,14 @@ impl ServiceMachine {
         matches!(self.state, State::New | State::BackingOff) && !self.may_begin()
     }
 
+    /// How many runs have begun. (`start_count` is 1 also before the first.)
+    pub(crate) const fn runs(&self) -> u32 {
+        match self.state {
+            State::New => 0,
+            _ => self.lifecycle.start_count(),
+        }
+    }
+
     /// The service as the outside sees it.
     #[must_use]
     pub const fn lifecycle(&self) -> &ServiceLifecycle {
