@@ -249,14 +249,13 @@ async fn what_hangs_is_restarted_if_it_can_be_dropped_and_named_as_stuck_if_not(
     // Waiting for its own lock: a thread has it until the end of the test.
     let lock = Arc::new(Mutex::new(()));
     let (held, is_held) = mpsc::channel();
+    let (let_go, until) = mpsc::channel::<()>();
     let holder = std::thread::spawn({
-        let (lock, release) = (Arc::clone(&lock), Arc::clone(&release));
+        let lock = Arc::clone(&lock);
         move || {
             let guard = lock.lock().unwrap();
             held.send(()).unwrap();
-            while !release.load(SeqCst) {
-                std::thread::sleep(ms(1));
-            }
+            assert!(until.recv().is_err(), "the other side is dropped");
             drop(guard);
         }
     });
@@ -291,6 +290,7 @@ async fn what_hangs_is_restarted_if_it_can_be_dropped_and_named_as_stuck_if_not(
     assert_eq!(sibling.phase(), ServicePhase::Running);
 
     release.store(true, SeqCst);
+    drop(let_go);
     holder.join().unwrap();
     for it in [spins, deadlocks] {
         let reason = tokio::time::timeout(secs(60), it.terminated()).await;
