@@ -133,6 +133,6 @@ pub use metrics::{MetricsSnapshot, SupervisorMetrics};
 pub use notify::{Notifier, StopReason};
 pub use report::{DrainReport, ShutdownCause, ShutdownReport};
 pub use service::{BoxService, JanusService, ServiceFn, service_fn};
-pub use subscription::{Subscribed, Subscription};
+pub use subscription::Subscription;
 pub use supervisor::{JanusSupervisor, SnapshotNode, SupervisorSnapshot};
 pub use tokio_util::sync::CancellationToken;

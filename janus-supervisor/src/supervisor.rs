@@ -244,14 +244,14 @@ impl JanusSupervisor {
     ///
     /// ```
     /// use futures_util::StreamExt;
-    /// use janus_supervisor::{EventKind, JanusSupervisor, Subscribed, service_fn};
+    /// use janus_supervisor::{EventKind, JanusSupervisor, service_fn};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let supervisor = JanusSupervisor::with_defaults();
     /// let mut events = supervisor.subscribe();
     /// supervisor.spawn_service(service_fn("job", |_cancel| async { Ok(()) }))?;
-    /// while let Some(Subscribed::Event(event)) = events.next().await {
+    /// while let Some(event) = events.next().await {
     ///     if let EventKind::Terminated { reason } = &event.kind {
     ///         assert_eq!(reason.to_string(), "completed");
     ///         break;
