@@ -96,7 +96,7 @@ struct Said {
 }
 
 /// A token wakes other people's wakers: one that panics harms only itself.
-fn cancel(token: &CancellationToken) {
+pub(crate) fn cancel(token: &CancellationToken) {
     logged(|| token.cancel());
 }
 
@@ -175,7 +175,7 @@ impl ServiceCell {
     pub(crate) fn say_ready(&self, run: u32) {
         if let Some(news) = &self.news {
             self.hear(run, |said| said.ready = run);
-            news.notify_one();
+            logged(|| news.notify_one());
         }
     }
 
@@ -320,7 +320,7 @@ impl ServiceCell {
     #[must_use]
     pub(crate) fn set_finished(&self) -> bool {
         let before = self.end.fetch_or(FINISHED, Ordering::SeqCst);
-        self.changed.notify_waiters();
+        self.tell_changed();
         before & REMOVED != 0
     }
 
@@ -376,7 +376,7 @@ pub(crate) struct Hold(Arc<ServiceCell>);
 impl Drop for Hold {
     fn drop(&mut self) {
         if self.0.holds.fetch_sub(1, Ordering::Release) == 1 {
-            self.0.changed.notify_waiters();
+            self.0.tell_changed();
         }
     }
 }

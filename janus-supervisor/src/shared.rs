@@ -1,6 +1,6 @@
 //! What all services of one supervisor share.
 
-use crate::cell::ServiceCell;
+use crate::cell::{ServiceCell, cancel};
 use crate::driver::{caught, logged, relay, signals};
 use crate::error::{GroupError, SpawnError};
 use crate::machine::{ChildEnd, Cycle, Dependency, Freed, Permit, StartOrder};
@@ -256,7 +256,7 @@ impl Shared {
     pub(crate) fn begin_shutdown(&self, cause: ShutdownCause) {
         let at = clock::now();
         self.began.get_or_init(|| Began { at, cause });
-        logged(|| self.root.cancel());
+        cancel(&self.root);
         if self.asked.swap(true, Relaxed) {
             return;
         }
@@ -276,7 +276,7 @@ impl Shared {
         for cell in self.registry.top().iter().rev() {
             cell.request_shutdown();
         }
-        logged(|| self.abort.cancel());
+        cancel(&self.abort);
     }
 
     /// The order of the services that start after others.

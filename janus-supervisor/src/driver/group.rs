@@ -10,7 +10,7 @@
 
 use super::monitor;
 use super::service::{Task, drive};
-use crate::cell::{Hold, ServiceCell};
+use crate::cell::{Hold, ServiceCell, cancel};
 use crate::error::GroupError;
 use crate::machine::{
     ChildEnd, ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine, Happening, Permit,
@@ -217,7 +217,7 @@ impl Drop for Family {
         for (cell, _) in self.children.iter().rev() {
             cell.request_stop();
         }
-        self.abort.cancel();
+        cancel(&self.abort);
     }
 }
 

@@ -10,7 +10,7 @@ use super::current::Ambient;
 use super::group::{Parent, has_failed_or_completed};
 use super::timer::Timer;
 use super::{caught, logged};
-use crate::cell::ServiceCell;
+use crate::cell::{ServiceCell, cancel};
 use crate::error::CheckError;
 use crate::log::{self, FailureLog};
 use crate::machine::{Command, Ended, Input, Permit, Step};
@@ -79,7 +79,7 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                     }
                 }
             }
-            Command::Stop => token.cancel(),
+            Command::Stop => cancel(&token),
             Command::Abort => {
                 task.discard("run", || span.in_scope(|| ambient.scope(|| run.set(None))));
                 leftover = None;
@@ -169,7 +169,7 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                     next = task.tell(now, wish).after(next.command);
                 }
                 if next.command == Command::Stop {
-                    used.cancel();
+                    cancel(&used);
                     next.command = Command::Wait;
                 }
             }
