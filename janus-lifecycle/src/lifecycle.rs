@@ -24,6 +24,18 @@ pub struct Retry {
     pub attempt: u32,
 }
 
+impl Retry {
+    /// After this delay. One beyond the end of time is as good as never: a century.
+    #[must_use]
+    pub fn after(now: Instant, delay: Duration, attempt: u32) -> Self {
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        Self {
+            at: now.checked_add(delay).unwrap_or(now + CENTURY),
+            attempt,
+        }
+    }
+}
+
 /// A phase together with the data that only exists in it.
 #[derive(Debug, Clone)]
 enum State {

@@ -1,7 +1,8 @@
 //! Events -> the state that they tell of.
 
-use crate::{EventKind, Retry, RunOutcome, ServiceEvent, ServiceLifecycle, TransitionError};
-use crate::{ServicePhase, TerminationReason};
+use crate::{
+    EventKind, Retry, RunOutcome, ServiceEvent, ServiceLifecycle, ServicePhase, TransitionError,
+};
 
 impl ServiceLifecycle {
     /// The service that this event registers, if that is what it does: where a replay begins.
@@ -38,11 +39,7 @@ impl ServiceLifecycle {
                 Ok(())
             }
             EventKind::BackingOff { attempt, delay } => {
-                let retry = Retry {
-                    at: at.checked_add(*delay).unwrap_or(at + FAR_FUTURE),
-                    attempt: *attempt,
-                };
-                self.transition_to_backing_off(at, retry, None)
+                self.transition_to_backing_off(at, Retry::after(at, *delay, *attempt), None)
             }
             EventKind::Restarting => self.transition_to_restarting(at),
             EventKind::Recovered => {
@@ -50,10 +47,7 @@ impl ServiceLifecycle {
                 Ok(())
             }
             EventKind::Stopping => self.transition_to_stopping(at),
-            EventKind::Terminated { reason } => {
-                let reason: TerminationReason = reason.clone();
-                self.transition_to_terminated(at, reason)
-            }
+            EventKind::Terminated { reason } => self.transition_to_terminated(at, reason.clone()),
             EventKind::Registered | EventKind::BreakerOpened { .. } | EventKind::Removed => Ok(()),
         }
     }
@@ -69,6 +63,3 @@ impl ServiceLifecycle {
         }
     }
 }
-
-/// What a supervisor takes for a delay beyond the end of time: a century.
-const FAR_FUTURE: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 24 * 60 * 60);

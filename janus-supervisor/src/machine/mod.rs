@@ -28,11 +28,13 @@
 //! # Ok::<(), janus_supervisor::TransitionError>(())
 //! ```
 
+mod gate;
 mod group;
 mod order;
 mod protocol;
 mod rules;
 mod service;
+mod watch;
 
 pub use group::{ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine};
 pub(crate) use order::{Cycle, Dependency, Freed, StartOrder};

@@ -10,7 +10,9 @@
 //! 5. `deadline` is when something will be due. A [`Input::Tick`] before it changes nothing.
 //! 6. A gated service begins a run only with a permit that is newer than the one of the run before, and that was not taken back.
 
-use super::protocol::{Checks, Command, Ended, Happening, Input, Permit, Readiness, Step};
+use super::gate::Gate;
+use super::protocol::{Checks, Command, Ended, Happening, Input, Permit, Step};
+use super::watch::Watch;
 use arrayvec::ArrayVec;
 use janus_backoff::{BackoffAction, BackoffState};
 use janus_lifecycle::{
@@ -35,6 +37,7 @@ enum State {
     /// The run has failed without an end of its own, and is being dropped.
     Failing {
         since: Instant,
+        failed_at: Instant,
     },
     /// Told to end the run, but not the service.
     Halting {
@@ -74,13 +77,8 @@ pub struct ServiceMachine {
     grace: Duration,
     state: State,
     next_seq: u64,
-    permit: Permit,
-    /// The permit of the last run that began; 0 if none did, or if none is needed.
-    used: u32,
-    /// Somebody wants the next run at once, whatever is left of the backoff.
-    at_once: bool,
-    /// What the runs have to show, and when the present one has last shown that it is alive.
-    checks: Option<Box<(Checks, Instant)>>,
+    gate: Gate,
+    watch: Watch,
 }
 
 impl ServiceMachine {
@@ -100,40 +98,35 @@ impl ServiceMachine {
             grace,
             state: State::New,
             next_seq: 0,
-            permit: Permit::OPEN,
-            used: 0,
-            at_once: false,
-            checks: None,
+            gate: Gate::open(),
+            watch: Watch::none(),
         }
     }
 
     /// The same for a service whose runs have to show something.
     #[must_use]
     pub fn checked(mut self, checks: Checks) -> Self {
-        let never = self.lifecycle.created_at();
-        self.checks = (checks != Checks::default()).then(|| Box::new((checks, never)));
+        self.watch = Watch::new(checks, self.lifecycle.created_at());
         self
     }
 
     /// The same for a service that begins no run before [`Input::Permit`] allows it: a child of a group.
     #[must_use]
     pub fn gated(mut self) -> Self {
-        self.permit = Permit::default();
+        self.gate = Gate::closed();
         self
     }
 
     /// What its runs have to show, if anything.
     #[must_use]
     pub fn checks(&self) -> Checks {
-        self.checks
-            .as_ref()
-            .map_or_else(Checks::default, |checks| checks.0)
+        self.watch.checks()
     }
 
     /// Whether what was due so long ago has not been done: whoever drives this machine is held up.
     pub(crate) fn is_overdue(&self, now: Instant, by: Duration) -> bool {
         let since = match self.state {
-            State::Failing { .. } => Some(self.lifecycle.phase_since()),
+            State::Failing { failed_at, .. } => Some(failed_at),
             _ => self.deadline(),
         };
         since.is_some_and(|at| now.saturating_duration_since(at) > by)
@@ -142,13 +135,13 @@ impl ServiceMachine {
     /// The permits that it knows of.
     #[must_use]
     pub const fn permit(&self) -> Permit {
-        self.permit
+        self.gate.permit()
     }
 
     /// Whether no run is in progress, and none will begin without another permit.
     #[must_use]
     pub const fn is_held(&self) -> bool {
-        matches!(self.state, State::New | State::BackingOff) && !self.may_begin()
+        matches!(self.state, State::New | State::BackingOff) && !self.gate.may_begin()
     }
 
     /// How many runs have begun. (`start_count` is 1 also before the first.)
@@ -170,10 +163,10 @@ impl ServiceMachine {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::New | State::Failing { .. } | State::Aborting { .. } | State::Finished => None,
-            State::Starting { since } => self.start_timeout_at(since),
-            State::Running { .. } => earlier(self.backoff.cooldown_at(), self.watchdog_at()),
-            State::BackingOff if !self.may_begin() => None,
-            State::BackingOff if self.at_once => Some(self.lifecycle.phase_since()),
+            State::Starting { since } => self.watch.start_timeout_at(since),
+            State::Running { .. } => earlier(self.backoff.cooldown_at(), self.watch.watchdog_at()),
+            State::BackingOff if !self.gate.may_begin() => None,
+            State::BackingOff if self.gate.is_at_once() => Some(self.lifecycle.phase_since()),
             State::BackingOff => self.lifecycle.retry().map(|retry| retry.at),
             State::Halting { abort_at, .. } | State::Stopping { abort_at, .. } => abort_at,
         }
@@ -215,7 +208,7 @@ impl ServiceMachine {
         match (self.state, input) {
             (State::New, Input::Start) => self.begin_if_allowed(now, step),
             (State::New, Input::Permit(permit)) => {
-                self.note(permit);
+                self.gate.note(permit);
                 self.begin_if_allowed(now, step)
             }
 
@@ -224,39 +217,41 @@ impl ServiceMachine {
             (State::Starting { since }, Input::Ready) => {
                 self.lifecycle.transition_to_running(now)?;
                 self.tell(step, EventKind::Running);
-                self.begin_watch(now);
+                self.watch.begin(now);
                 self.state = State::Running { since };
                 Ok(())
             }
             (State::Starting { since }, Input::Tick) => {
-                if self.start_timeout_at(since).is_some_and(|at| at <= now) {
-                    self.fail(since, FailureKind::StartTimeout, step);
+                if self
+                    .watch
+                    .start_timeout_at(since)
+                    .is_some_and(|at| at <= now)
+                {
+                    self.fail(now, since, FailureKind::StartTimeout, step);
                 }
                 Ok(())
             }
             (State::Running { .. }, Input::Heartbeat(at)) => {
-                self.beat(at.min(now));
+                self.watch.beat(at.min(now));
                 Ok(())
             }
-            (State::Starting { since } | State::Failing { since }, Input::Exited(ended)) => {
+            (State::Starting { since } | State::Failing { since, .. }, Input::Exited(ended)) => {
                 self.run_ended(now, since, ended, step)
             }
             // It is being dropped already.
-            (State::Failing { since }, Input::Stop { .. }) => {
-                self.lifecycle.transition_to_stopping(now)?;
-                self.tell(step, EventKind::Stopping);
+            (State::Failing { since, .. }, Input::Stop { .. }) => {
+                self.enter_stopping(now, step)?;
                 let then = Then::Terminate;
                 self.state = State::Aborting { since, then };
                 Ok(())
             }
             (State::Failing { .. }, Input::Permit(permit)) => {
-                self.note(permit);
+                self.gate.note(permit);
                 Ok(())
             }
 
             (State::New | State::BackingOff, Input::Stop { .. }) => {
-                self.lifecycle.transition_to_stopping(now)?;
-                self.tell(step, EventKind::Stopping);
+                self.enter_stopping(now, step)?;
                 self.terminate(now, step, TerminationReason::Cancelled)
             }
 
@@ -265,8 +260,7 @@ impl ServiceMachine {
                 self.run_ended(now, since, ended, step)
             }
             (State::Starting { since } | State::Running { since }, Input::Stop { latest }) => {
-                self.lifecycle.transition_to_stopping(now)?;
-                self.tell(step, EventKind::Stopping);
+                self.enter_stopping(now, step)?;
                 step.command = Command::Stop;
                 let abort_at = earlier(now.checked_add(self.grace), latest);
                 self.state = State::Stopping { since, abort_at };
@@ -275,8 +269,8 @@ impl ServiceMachine {
             }
             (State::Running { since }, Input::Tick) => {
                 self.cool_down(now, step);
-                if self.watchdog_at().is_some_and(|at| at <= now) {
-                    self.fail(since, FailureKind::Hang, step);
+                if self.watch.watchdog_at().is_some_and(|at| at <= now) {
+                    self.fail(now, since, FailureKind::Hang, step);
                 }
                 Ok(())
             }
@@ -287,8 +281,8 @@ impl ServiceMachine {
             }
 
             (State::Starting { since } | State::Running { since }, Input::Permit(permit)) => {
-                self.note(permit);
-                if self.used > 0 && self.permit.halt >= self.used {
+                self.gate.note(permit);
+                if self.gate.halts_run() {
                     if matches!(self.state, State::Running { .. }) {
                         self.cool_down(now, step);
                     }
@@ -298,13 +292,13 @@ impl ServiceMachine {
             }
             (State::BackingOff, Input::Restart) => {
                 self.forget_failures(now, step);
-                self.at_once = true;
+                self.gate.hurry();
                 self.restart_if_due(now, step)
             }
 
             (State::BackingOff, Input::Tick) => self.restart_if_due(now, step),
             (State::BackingOff, Input::Permit(permit)) => {
-                self.note(permit);
+                self.gate.note(permit);
                 self.restart_if_due(now, step)
             }
 
@@ -321,8 +315,7 @@ impl ServiceMachine {
                 self.hold(now, since, outcome, step)
             }
             (State::Halting { since, abort_at }, Input::Stop { latest }) => {
-                self.lifecycle.transition_to_stopping(now)?;
-                self.tell(step, EventKind::Stopping);
+                self.enter_stopping(now, step)?;
                 let abort_at = earlier(abort_at, latest);
                 self.state = State::Stopping { since, abort_at };
                 self.abort_if_due(now, step);
@@ -333,7 +326,7 @@ impl ServiceMachine {
                 Ok(())
             }
             (State::Halting { .. }, Input::Permit(permit)) => {
-                self.note(permit);
+                self.gate.note(permit);
                 Ok(())
             }
 
@@ -383,20 +376,19 @@ impl ServiceMachine {
                 },
                 Input::Stop { .. },
             ) => {
-                self.lifecycle.transition_to_stopping(now)?;
-                self.tell(step, EventKind::Stopping);
+                self.enter_stopping(now, step)?;
                 let then = Then::Terminate;
                 self.state = State::Aborting { since, then };
                 Ok(())
             }
             (State::Aborting { .. }, Input::Permit(permit)) => {
-                self.note(permit);
+                self.gate.note(permit);
                 Ok(())
             }
             (
                 State::Starting { since }
                 | State::Running { since }
-                | State::Failing { since }
+                | State::Failing { since, .. }
                 | State::Halting { since, .. }
                 | State::Stopping { since, .. }
                 | State::Aborting { since, .. },
@@ -458,21 +450,8 @@ impl ServiceMachine {
         }
     }
 
-    /// Takes note of a permit. Both numbers only grow, so one that comes late changes nothing.
-    fn note(&mut self, permit: Permit) {
-        if self.permit != Permit::OPEN {
-            self.permit.go = self.permit.go.max(permit.go);
-            self.permit.halt = self.permit.halt.max(permit.halt);
-        }
-    }
-
-    /// Whether there is a permit for another run.
-    const fn may_begin(&self) -> bool {
-        self.permit.go > self.used && self.permit.go > self.permit.halt
-    }
-
     fn begin_if_allowed(&mut self, now: Instant, step: &mut Step) -> Result<(), TransitionError> {
-        if self.may_begin() {
+        if self.gate.may_begin() {
             self.begin_run(now, step)
         } else {
             Ok(())
@@ -480,8 +459,9 @@ impl ServiceMachine {
     }
 
     fn restart_if_due(&mut self, now: Instant, step: &mut Step) -> Result<(), TransitionError> {
-        let is_due = self.at_once || self.lifecycle.retry().is_some_and(|retry| retry.at <= now);
-        if is_due && self.may_begin() {
+        let is_due =
+            self.gate.is_at_once() || self.lifecycle.retry().is_some_and(|retry| retry.at <= now);
+        if is_due && self.gate.may_begin() {
             self.lifecycle.transition_to_restarting(now)?;
             self.tell(step, EventKind::Restarting);
             self.begin_run(now, step)?;
@@ -502,20 +482,23 @@ impl ServiceMachine {
     }
 
     fn begin_run(&mut self, now: Instant, step: &mut Step) -> Result<(), TransitionError> {
-        if self.permit != Permit::OPEN {
-            self.used = self.permit.go;
-        }
-        self.at_once = false;
+        self.gate.begin();
         self.backoff.record_start(now);
         step.command = Command::Run;
-        if self.waits_for_ready() {
+        if self.watch.waits_for_ready() {
             self.state = State::Starting { since: now };
             return Ok(());
         }
         self.lifecycle.transition_to_running(now)?;
         self.tell(step, EventKind::Running);
-        self.begin_watch(now);
+        self.watch.begin(now);
         self.state = State::Running { since: now };
+        Ok(())
+    }
+
+    fn enter_stopping(&mut self, now: Instant, step: &mut Step) -> Result<(), TransitionError> {
+        self.lifecycle.transition_to_stopping(now)?;
+        self.tell(step, EventKind::Stopping);
         Ok(())
     }
 
@@ -528,37 +511,10 @@ impl ServiceMachine {
     }
 
     /// Has the run dropped, and fail with that.
-    fn fail(&mut self, since: Instant, kind: FailureKind, step: &mut Step) {
-        self.state = State::Failing { since };
+    fn fail(&mut self, now: Instant, since: Instant, kind: FailureKind, step: &mut Step) {
+        let failed_at = now;
+        self.state = State::Failing { since, failed_at };
         step.command = Command::Fail(kind);
-    }
-
-    fn waits_for_ready(&self) -> bool {
-        let checks = self.checks.as_ref();
-        checks.is_some_and(|checks| checks.0.readiness == Readiness::Notify)
-    }
-
-    fn start_timeout_at(&self, since: Instant) -> Option<Instant> {
-        since.checked_add(self.checks.as_ref()?.0.start_timeout?)
-    }
-
-    fn watchdog_at(&self) -> Option<Instant> {
-        let (checks, alive_at) = &**self.checks.as_ref()?;
-        alive_at.checked_add(checks.watchdog?)
-    }
-
-    /// From now on the run has to show that it is alive.
-    fn begin_watch(&mut self, now: Instant) {
-        if let Some(checks) = &mut self.checks {
-            checks.1 = now;
-        }
-    }
-
-    /// The run has shown that it is alive.
-    fn beat(&mut self, at: Instant) {
-        if let Some(checks) = &mut self.checks {
-            checks.1 = checks.1.max(at);
-        }
     }
 
     /// Somebody who wants another run wants it to begin without a past.
@@ -638,10 +594,9 @@ impl ServiceMachine {
         step: &mut Step,
     ) -> Result<(), TransitionError> {
         let attempt = self.backoff.attempt();
-        // A delay beyond the end of time is as good as never.
-        let at = now.checked_add(delay).unwrap_or(now + FAR_FUTURE);
+        let retry = Retry::after(now, delay, attempt);
         self.lifecycle
-            .transition_to_backing_off(now, Retry { at, attempt }, failure)?;
+            .transition_to_backing_off(now, retry, failure)?;
         self.tell(step, EventKind::BackingOff { attempt, delay });
         self.state = State::BackingOff;
         step.command = Command::Wait;
@@ -711,13 +666,42 @@ impl ServiceMachine {
     }
 }
 
-/// A century: further than any process lives, and near enough for every clock.
-const FAR_FUTURE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
 /// The earlier of two deadlines, where none is never.
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (at, None) | (None, at) => at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use janus_backoff::BackoffConfig;
+
+    const S: Duration = Duration::from_secs(1);
+
+    /// A run that was up for hours is not overdue in the moment that it is found to hang.
+    #[test]
+    fn a_run_that_is_being_dropped_is_overdue_only_when_that_takes_long()
+    -> Result<(), TransitionError> {
+        let t0 = crate::clock::now();
+        let watched = Checks {
+            watchdog: Some(S),
+            ..Checks::default()
+        };
+        let backoff = BackoffState::new(BackoffConfig::default(), 1);
+        let mut machine = ServiceMachine::new(t0, "it", backoff, S).checked(watched);
+        let _runs = machine.handle(t0, Input::Start)?;
+        let late = t0 + 3_600 * S;
+        let _alive = machine.handle(late, Input::Heartbeat(late))?;
+        let hung = late + S;
+        assert!(!machine.is_overdue(hung, S));
+        assert!(machine.is_overdue(hung + 2 * S, S), "nobody looked");
+        let step = machine.handle(hung, Input::Tick)?;
+        assert_eq!(step.command, Command::Fail(FailureKind::Hang));
+        assert!(!machine.is_overdue(hung, S));
+        assert!(machine.is_overdue(hung + 2 * S, S), "nobody dropped it");
+        Ok(())
     }
 }
