@@ -1,0 +1,146 @@
+//! What the supervisor's own services have to do with one another: who starts and stops after whom, and what the end or the restart
+//! of one means to all.
+
+use super::Shared;
+use crate::cell::ServiceCell;
+use crate::error::{GroupError, SpawnError};
+use crate::machine::{ChildEnd, Cycle, Dependency, Freed, Permit, StartOrder};
+use crate::report::ShutdownCause;
+use crate::{ServiceLifecycle, ServicePhase};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
+
+impl Shared {
+    /// The order of the services that start after others.
+    pub(super) fn order(&self) -> MutexGuard<'_, StartOrder> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a service of this name can start after those.
+    ///
+    /// # Errors
+    /// [`SpawnError::DependencyCycle`].
+    pub(crate) fn check_order(&self, name: &str, after: &[Dependency]) -> Result<(), SpawnError> {
+        if after.is_empty() {
+            return Ok(());
+        }
+        let check = self.order().check(name, after);
+        check.map_err(|Cycle(path)| SpawnError::DependencyCycle {
+            name: name.to_owned(),
+            path: path.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Takes in a service of the supervisor's own that was just registered, and has no task yet.
+    pub(crate) fn adopt(&self, cell: &ServiceCell, after: Vec<Dependency>) {
+        if let Some(group) = &self.root_group {
+            group.registered(cell.traits.significant);
+        }
+        if self.has_order.load(SeqCst) {
+            let replaced = self.order().replace(&cell.name, cell.id);
+            self.go_on(replaced);
+        }
+        if !after.is_empty() {
+            // First, so that whoever becomes ready from now on says so.
+            self.has_order.store(true, SeqCst);
+            let names: Vec<_> = after
+                .iter()
+                .map(|on| (Arc::clone(&on.name), on.id))
+                .collect();
+            if self.order().add(&cell.name, cell.id, after) {
+                cell.set_permit(Permit::OPEN);
+            }
+            // They may have come up in between, or be over, and then nobody else says so.
+            for (name, id) in names {
+                match self.registry.get(&name).filter(|on| on.id == id) {
+                    Some(on) if on.is_finished() => self.leaves_order(&name, id),
+                    Some(on) => {
+                        if on.read(ServiceLifecycle::phase) == ServicePhase::Running {
+                            self.is_up(&on);
+                        }
+                    }
+                    // Over and forgotten, or another has its name.
+                    None => self.leaves_order(&name, id),
+                }
+            }
+        } else if self.has_order.load(SeqCst) {
+            self.order().add(&cell.name, cell.id, after);
+        }
+        // The shutdown may have asked all others before this one was there.
+        if self.asked.load(Relaxed) {
+            cell.request_shutdown();
+        }
+    }
+
+    /// Whether the supervisor's own services have anything to do with one another.
+    pub(crate) fn has_relations(&self) -> bool {
+        self.root_group.is_some() || self.has_order.load(SeqCst)
+    }
+
+    /// A service of the supervisor's own has become ready: whoever waits for it may start.
+    pub(crate) fn is_up(&self, cell: &ServiceCell) {
+        if self.has_order.load(SeqCst) {
+            let may_start = self.order().up(&cell.name, cell.id);
+            self.start(&may_start);
+        }
+    }
+
+    /// A service of the supervisor's own has ended, and is gone.
+    pub(crate) fn ended(&self, cell: &ServiceCell) {
+        self.leaves_order(&cell.name, cell.id);
+        if let Some(group) = &self.root_group {
+            let reason = cell.read(|lifecycle| lifecycle.termination_reason().cloned());
+            let end = ChildEnd::of(reason.as_ref());
+            if let Some(cause) = group.ended(cell.traits.significant, end) {
+                self.begin_shutdown(cause);
+            }
+        }
+    }
+
+    /// A service has ended: whoever waits for that may start, or stop.
+    fn leaves_order(&self, name: &str, id: u64) {
+        if self.has_order.load(SeqCst) {
+            let freed = self.order().end(name, id);
+            self.go_on(freed);
+        }
+    }
+
+    /// Lets those start and stop that may now.
+    fn go_on(
+        &self,
+        Freed {
+            may_start,
+            may_stop,
+        }: Freed,
+    ) {
+        self.start(&may_start);
+        // Seen here or by `begin_shutdown`, which cancels the token before it looks at the order.
+        if self.root.is_cancelled() {
+            for cell in may_stop.iter().filter_map(|which| self.this(which)) {
+                cell.request_shutdown();
+            }
+        }
+    }
+
+    /// A service of the supervisor's own is to run again.
+    pub(crate) fn restarts(&self, cell: &ServiceCell, now: Instant) {
+        if let Some(group) = &self.root_group {
+            let because = |intensity| GroupError::intensity_exceeded(cell, intensity);
+            if group.is_exceeded(now, because) {
+                self.begin_shutdown(ShutdownCause::GaveUp);
+            }
+        }
+    }
+
+    fn start(&self, which: &[(Arc<str>, u64)]) {
+        for cell in which.iter().filter_map(|which| self.this(which)) {
+            cell.set_permit(Permit::OPEN);
+        }
+    }
+
+    /// The very service, if it is still there: another may have its name.
+    fn this(&self, (name, id): &(Arc<str>, u64)) -> Option<Arc<ServiceCell>> {
+        self.registry.get(name).filter(|cell| cell.id == *id)
+    }
+}
