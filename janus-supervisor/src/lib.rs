@@ -40,9 +40,9 @@
 //! | the run ends by            | [`Always`](RestartPolicy::Always) | [`OnFailure`](RestartPolicy::OnFailure) | [`Never`](RestartPolicy::Never) |
 //! |----------------------------|--------------------------|-------------------------|-------------------------|
 //! | `Ok(())`                   | waits `base_delay`, runs again | completed         | completed               |
-//! | `Err`, panic               | backoff, runs again      | backoff, runs again     | unrecoverable           |
+//! | `Err`, panic, hang, start timeout | backoff, runs again | backoff, runs again     | unrecoverable           |
 //! | [`ServiceError::permanent`] | unrecoverable           | unrecoverable           | unrecoverable           |
-//! | the breaker opens          | circuit breaker open     | circuit breaker open    | -                       |
+//! | the breaker opens          | circuit breaker open, or a [trial run later](BackoffConfig::half_open_after) | the same | - |
 //! | a stop was requested       | cancelled; an error on the way out is kept | the same | the same             |
 //! | an error that says "cancelled", and nobody cancelled | a failure like any other | the same | the same |
 //! | its grace is over          | dropped: aborted         | the same                | the same                |

@@ -45,7 +45,7 @@ pub trait JanusService: Send + Sync + 'static {
     /// stands. How it ended is judged by what it returns and by whether the supervisor asked it to stop: returning early
     /// without having been asked is a clean exit (`Ok`) or a failure (`Err`, or a panic), whatever the error says.
     ///
-    /// The token is the service's, and lasts longer than the run. To cancel parts of your own work, cancel a
+    /// The token is the service's, and may last longer than the run. To cancel parts of your own work, cancel a
     /// [`child_token`](CancellationToken::child_token): cancelling `cancel` itself asks nobody to stop, but makes this run's, or a
     /// later run's, `cancel.cancelled()` ready.
     ///

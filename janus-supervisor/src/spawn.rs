@@ -16,16 +16,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-/// A service or group, checked.
-pub(crate) struct Plan {
+/// The settings of a service or group, checked.
+pub(crate) struct Spec {
+    /// Its path, if it is in a group.
     pub(crate) name: Arc<str>,
     pub(crate) policy: RestartPolicy,
     pub(crate) significant: bool,
+    pub(crate) checks: Checks,
+    pub(crate) runtime: Option<Handle>,
     backoff: Arc<BackoffConfig>,
     grace: Duration,
-    pub(crate) checks: Checks,
     ephemeral: bool,
-    pub(crate) runtime: Option<Handle>,
+}
+
+/// A service or group, checked.
+pub(crate) struct Plan {
+    pub(crate) spec: Spec,
     pub(crate) kind: Kind,
 }
 
@@ -68,11 +74,69 @@ fn check_time(runtime: Handle, name: impl Fn() -> String) -> Result<Handle, Spaw
     Ok(runtime)
 }
 
+impl Spec {
+    /// Checks what was given, as the supervisor's own or as a child of a group: `path` is the group's, with a `/` at the end, or
+    /// empty. `grace` is what it has if it brings none.
+    ///
+    /// # Errors
+    /// [`SpawnError`]: what is wrong.
+    pub(crate) fn new(
+        shared: &Shared,
+        (path, own_name): (&str, Arc<str>),
+        own_policy: RestartPolicy,
+        options: SpawnOptions,
+        rule_of_parent: AutoShutdown,
+        grace: Duration,
+    ) -> Result<Self, SpawnError> {
+        let policy = options.restart_policy.unwrap_or(own_policy);
+        let checked = check(&own_name, policy, &options, rule_of_parent);
+        let name = if path.is_empty() {
+            own_name
+        } else {
+            format!("{path}{own_name}").into()
+        };
+        checked.map_err(|error| error.at(&name))?;
+        Ok(Self {
+            backoff: backoff(shared, &name, options.backoff)?,
+            grace: options.shutdown_grace.unwrap_or(grace),
+            significant: options.significant,
+            checks: options.checks,
+            ephemeral: options.ephemeral,
+            runtime: options.runtime,
+            name,
+            policy,
+        })
+    }
+
+    /// Makes its cell. Nobody sees it yet. `gated`: it waits for a permit.
+    pub(crate) fn cell(
+        &self,
+        shared: &Shared,
+        now: Instant,
+        gated: bool,
+        group: bool,
+    ) -> Arc<ServiceCell> {
+        let (id, seed) = shared.next_id();
+        let backoff = BackoffState::new(Arc::clone(&self.backoff), seed);
+        let machine = ServiceMachine::new(now, Arc::clone(&self.name), backoff, self.grace);
+        let machine = machine.checked(self.checks);
+        let machine = if gated { machine.gated() } else { machine };
+        let traits = Traits {
+            group,
+            inside: self.name.contains('/'),
+            significant: self.significant,
+            ephemeral: self.ephemeral,
+        };
+        let name = Arc::clone(&self.name);
+        Arc::new(ServiceCell::new(name, id, self.policy, machine, traits))
+    }
+}
+
 /// Checks the name of a service, and its options as the supervisor's own or as a child of a group.
 ///
 /// # Errors
 /// [`SpawnError`]: what is wrong.
-pub(crate) fn check(
+fn check(
     name: &str,
     policy: RestartPolicy,
     options: &SpawnOptions,
@@ -167,10 +231,15 @@ pub(crate) fn plan_group(
     path: &str,
     rule_of_parent: AutoShutdown,
 ) -> Result<Plan, SpawnError> {
-    let policy = group.options.restart_policy.unwrap_or_default();
-    let name: Arc<str> = format!("{path}{}", group.name).into();
-    check(&group.name, policy, &group.options, rule_of_parent).map_err(|error| error.at(&name))?;
-    check_intensity(&name, group.intensity)?;
+    let mut options = group.options;
+    // It is ready when all in it are.
+    options.checks.readiness = Readiness::Notify;
+    let own = (path, group.name);
+    // A group takes as long as those in it, unless it is told otherwise.
+    let (policy, grace) = (RestartPolicy::default(), Duration::MAX);
+    let spec = Spec::new(shared, own, policy, options, rule_of_parent, grace)?;
+    let name = &spec.name;
+    check_intensity(name, group.intensity)?;
     let below = format!("{name}/");
     let mut names = HashSet::new();
     let mut children = Vec::with_capacity(group.children.len());
@@ -188,13 +257,13 @@ pub(crate) fn plan_group(
         };
         if is_ordered {
             return Err(invalid(
-                &child.name,
+                &child.spec.name,
                 "`after` is for the supervisor's own services; the children of a group start in the order they are given",
             ));
         }
-        if !names.insert(Arc::clone(&child.name)) {
+        if !names.insert(Arc::clone(&child.spec.name)) {
             return Err(invalid(
-                &child.name,
+                &child.spec.name,
                 "another child of its group has that name",
             ));
         }
@@ -206,23 +275,7 @@ pub(crate) fn plan_group(
         auto_shutdown: group.auto_shutdown,
         children,
     }));
-    // A group takes as long as those in it, unless it is told otherwise.
-    let grace = group.options.shutdown_grace.unwrap_or(Duration::MAX);
-    Ok(Plan {
-        backoff: backoff(shared, &name, group.options.backoff)?,
-        significant: group.options.significant,
-        // It is ready when all in it are.
-        checks: Checks {
-            readiness: Readiness::Notify,
-            ..Checks::default()
-        },
-        ephemeral: group.options.ephemeral,
-        runtime: group.options.runtime,
-        name,
-        policy,
-        grace,
-        kind,
-    })
+    Ok(Plan { spec, kind })
 }
 
 fn plan_service(
@@ -232,29 +285,21 @@ fn plan_service(
     path: &str,
     rule_of_parent: AutoShutdown,
 ) -> Result<Plan, SpawnError> {
-    let (own_name, own_policy) = caught(|| (recipe.name().to_owned(), recipe.restart_policy()))
-        .map_err(|source| SpawnError::Panicked { source })?;
-    let policy = options.restart_policy.unwrap_or(own_policy);
-    let name: Arc<str> = format!("{path}{own_name}").into();
-    check(&own_name, policy, &options, rule_of_parent).map_err(|error| error.at(&name))?;
-    Ok(Plan {
-        backoff: backoff(shared, &name, options.backoff)?,
-        grace: options.shutdown_grace.unwrap_or(shared.shutdown_timeout),
-        significant: options.significant,
-        checks: options.checks,
-        ephemeral: options.ephemeral,
-        runtime: options.runtime,
-        name,
-        policy,
-        kind: Kind::Service(recipe),
-    })
+    let (own_name, own_policy): (Arc<str>, _) =
+        caught(|| (recipe.name().into(), recipe.restart_policy()))
+            .map_err(|source| SpawnError::Panicked { source })?;
+    let own = (path, own_name);
+    let grace = shared.shutdown_timeout;
+    let spec = Spec::new(shared, own, own_policy, options, rule_of_parent, grace)?;
+    let kind = Kind::Service(recipe);
+    Ok(Plan { spec, kind })
 }
 
 /// The backoff of a service, checked.
 ///
 /// # Errors
 /// [`SpawnError::InvalidConfig`].
-pub(crate) fn backoff(
+fn backoff(
     shared: &Shared,
     name: &str,
     own: Option<Arc<BackoffConfig>>,
@@ -267,25 +312,15 @@ pub(crate) fn backoff(
 
 /// Makes the cells of a group and of all in it. Nobody sees them yet. `gated`: it waits for a permit, as all in it do.
 pub(crate) fn prepare(shared: &Shared, now: Instant, plan: &Plan, gated: bool) -> Enrolled {
-    let (id, seed) = shared.next_id();
-    let backoff = BackoffState::new(Arc::clone(&plan.backoff), seed);
-    let machine = ServiceMachine::new(now, Arc::clone(&plan.name), backoff, plan.grace);
-    let machine = machine.checked(plan.checks);
-    let machine = if gated { machine.gated() } else { machine };
     let below = match &plan.kind {
         Kind::Service(_) => &[],
         Kind::Group(group) => &group.children[..],
     };
-    let traits = Traits {
-        group: matches!(plan.kind, Kind::Group(_)),
-        inside: plan.name.contains('/'),
-        significant: plan.significant,
-        ephemeral: plan.ephemeral,
-    };
-    let cell = ServiceCell::new(Arc::clone(&plan.name), id, plan.policy, machine, traits);
+    let is_group = matches!(plan.kind, Kind::Group(_));
+    let cell = plan.spec.cell(shared, now, gated, is_group);
     let first = below.iter().map(|plan| prepare(shared, now, plan, true));
     Enrolled {
-        cell: Arc::new(cell),
+        cell,
         first: first.collect(),
     }
 }

@@ -1,19 +1,18 @@
 //! The face of it all.
 
-use crate::cell::{ServiceCell, Traits};
+use crate::cell::ServiceCell;
 use crate::driver::drain::drain;
 use crate::driver::group::GroupService;
 use crate::driver::monitor;
 use crate::driver::service::{Task, drive};
 use crate::driver::{caught, logged};
-use crate::machine::ServiceMachine;
 use crate::report::{DrainReport, ShutdownCause, ShutdownReport};
 use crate::root::RootGroup;
 use crate::shared::Shared;
-use crate::spawn::{self, Enrolled, Kind};
+use crate::spawn::{self, Enrolled, Kind, Spec};
 use crate::{
-    BackoffState, CancellationToken, EventKind, Group, GroupHandle, JanusService, MetricsSnapshot,
-    RemoveError, ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, Subscription,
+    CancellationToken, EventKind, Group, GroupHandle, JanusService, MetricsSnapshot, RemoveError,
+    ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, Subscription,
     SupervisorConfig, SupervisorError, SupervisorMetrics, clock,
 };
 use std::sync::Arc;
@@ -104,29 +103,14 @@ impl JanusSupervisor {
             (name, service.restart_policy())
         })
         .map_err(|source| SpawnError::Panicked { source })?;
-        let policy = options.restart_policy.unwrap_or(own_policy);
-        spawn::check(&name, policy, &options, shared.auto_shutdown())?;
-        let backoff = spawn::backoff(shared, &name, options.backoff)?;
-        let (runtime, _entering) = self.enter(&name, options.runtime)?;
-        let after = spawn::dependencies(shared, &name, &options.after)?;
+        let names = options.after.clone();
+        let (rule, grace) = (shared.auto_shutdown(), shared.shutdown_timeout);
+        let spec = Spec::new(shared, ("", name), own_policy, options, rule, grace)?;
+        let (runtime, _entering) = self.enter(&spec.name, spec.runtime.clone())?;
+        let after = spawn::dependencies(shared, &spec.name, &names)?;
 
         let now = clock::now();
-        let (id, seed) = shared.next_id();
-        let grace = options.shutdown_grace.unwrap_or(shared.shutdown_timeout);
-        let backoff = BackoffState::new(backoff, seed);
-        let machine = ServiceMachine::new(now, Arc::clone(&name), backoff, grace);
-        let machine = machine.checked(options.checks);
-        let machine = if after.is_empty() {
-            machine
-        } else {
-            machine.gated()
-        };
-        let traits = Traits {
-            significant: options.significant,
-            ephemeral: options.ephemeral,
-            ..Traits::default()
-        };
-        let cell = Arc::new(ServiceCell::new(name, id, policy, machine, traits));
+        let cell = spec.cell(shared, now, !after.is_empty(), false);
         shared.check_order(&cell.name, &after)?;
         let replaced = shared.registry.insert(Arc::clone(&cell)).map_err(|phase| {
             let name = cell.name.to_string();
@@ -136,7 +120,7 @@ impl JanusSupervisor {
         shared.tell(&cell, now, EventKind::Registered);
         shared.adopt(&cell, after);
 
-        monitor::watch(&cell, options.checks, &runtime);
+        monitor::watch(&cell, spec.checks, &runtime);
         let task = Task::new(Arc::clone(&cell), Arc::clone(shared));
         shared.tracker.spawn_on(drive(task, service), &runtime);
         Ok(self.handle(cell))
@@ -151,12 +135,12 @@ impl JanusSupervisor {
         let shared = self.shared();
         let names = group.options.after.clone();
         let plan = spawn::plan_group(shared, group, "", shared.auto_shutdown())?;
-        let (runtime, _entering) = self.enter(&plan.name, plan.runtime.clone())?;
-        let after = spawn::dependencies(shared, &plan.name, &names)?;
+        let (runtime, _entering) = self.enter(&plan.spec.name, plan.spec.runtime.clone())?;
+        let after = spawn::dependencies(shared, &plan.spec.name, &names)?;
 
         let now = clock::now();
         let enrolled = spawn::prepare(shared, now, &plan, !after.is_empty());
-        shared.check_order(&plan.name, &after)?;
+        shared.check_order(&plan.spec.name, &after)?;
         spawn::register(shared, now, std::slice::from_ref(&enrolled))?;
         let Enrolled { cell, first } = enrolled;
         shared.adopt(&cell, after);

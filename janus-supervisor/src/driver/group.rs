@@ -78,8 +78,8 @@ impl GroupService {
                 _hold: self.cell.hold(),
             };
             let task = Task::new(Arc::clone(&cell), Arc::clone(&self.shared)).child_of(parent);
-            let runtime = plan.runtime.as_ref().unwrap_or(&runtime);
-            monitor::watch(&cell, plan.checks, runtime);
+            let runtime = plan.spec.runtime.as_ref().unwrap_or(&runtime);
+            monitor::watch(&cell, plan.spec.checks, runtime);
             match &plan.kind {
                 Kind::Service(recipe) => recipe.launch(task, &self.shared, runtime),
                 Kind::Group(plan) => {
@@ -96,8 +96,8 @@ impl GroupService {
     fn machine(&self) -> GroupMachine {
         let plan = &self.plan;
         let children = plan.children.iter().map(|child| ChildRules {
-            temporary: child.policy == RestartPolicy::Never,
-            significant: child.significant,
+            temporary: child.spec.policy == RestartPolicy::Never,
+            significant: child.spec.significant,
         });
         GroupMachine::new(plan.strategy, plan.intensity, plan.auto_shutdown, children)
     }

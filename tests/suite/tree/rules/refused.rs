@@ -223,10 +223,12 @@ async fn a_backoff_that_cannot_be() {
     let group = deep(|inner| inner.backoff(wrong.clone()));
     refused(group, &text("g/h")).await;
     refused(Group::new("g").backoff(wrong.clone()), &text("g")).await;
-    // The supervisor's default is checked when it is used.
+    // The supervisor's default is checked where it is used, from the outside in.
     let scene = scene_with(|config| config.with_default_backoff(wrong));
-    let group = Group::new("g").service(steady("c"));
-    refused_by(&scene, group, &text("g/c")).await;
+    let group = || Group::new("g").service(steady("c"));
+    refused_by(&scene, group(), &text("g")).await;
+    let brings_its_own = group().backoff(BackoffConfig::default());
+    refused_by(&scene, brings_its_own, &text("g/c")).await;
 }
 
 /// E47, E49
