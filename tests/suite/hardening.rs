@@ -1,5 +1,6 @@
 //! What fresh eyes found: each of these once went wrong.
 
+use crate::shutdown::lost::{begin, runtime};
 use janus_supervisor::adapters::BlockingService;
 use janus_supervisor::{
     BackoffConfig, CancellationToken, EventKind, JanusService, JanusSupervisor, Observer,
@@ -11,7 +12,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 /// A log subscriber that panics at every event.
 struct Torn;
@@ -271,19 +272,6 @@ fn a_runtime_without_a_clock_is_refused() {
     });
 }
 
-#[expect(clippy::unwrap_used, reason = "part of a test")]
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_time().build().unwrap()
-}
-
-fn begin(runtime: &Runtime) {
-    runtime.block_on(async {
-        for _ in 0..10 {
-            tokio::task::yield_now().await;
-        }
-    });
-}
-
 /// `took` is the drain's, not the waiter's: whoever asks late gets the same number.
 #[tokio::test(start_paused = true)]
 async fn the_drain_took_as_long_as_it_took_whenever_somebody_asks() {
@@ -295,24 +283,6 @@ async fn the_drain_took_as_long_as_it_took_whenever_somebody_asks() {
     supervisor.trigger_shutdown();
     tokio::time::sleep(secs(100)).await;
     assert_eq!(supervisor.wait_for_drain().await.took, secs(5));
-}
-
-/// F76: nobody had asked for a shutdown.
-#[test]
-fn a_runtime_that_was_dropped_before_the_shutdown_is_no_clean_drain() {
-    let recorder = Arc::new(Recorder::default());
-    let supervisor = JanusSupervisor::new(config(&recorder));
-    let runtime = runtime();
-    let inside = runtime.enter();
-    supervisor.spawn_service(Script::new("lost", [])).unwrap();
-    drop(inside);
-    begin(&runtime);
-    drop(runtime);
-    let report = self::runtime().block_on(supervisor.wait_for_drain());
-    assert_eq!(report.aborted, ["lost"]);
-    supervisor.trigger_shutdown();
-    let report = self::runtime().block_on(supervisor.run_until_shutdown());
-    assert_eq!(report.unwrap().exit_code(), 1);
 }
 
 /// Whoever waits for the end of a service may count on its value being gone, also when the runtime goes away

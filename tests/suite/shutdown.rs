@@ -2,7 +2,7 @@
 
 mod control;
 mod grace;
-mod lost;
+pub(crate) mod lost;
 mod owners;
 mod report;
 mod scale;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 
 #[expect(clippy::unwrap_used, reason = "part of a test")]
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().unwrap()
 }
 
 /// Lets the services of `runtime` begin.
-fn begin(runtime: &Runtime) {
+pub(crate) fn begin(runtime: &Runtime) {
     runtime.block_on(async {
         for _ in 0..10 {
             tokio::task::yield_now().await;
@@ -125,4 +125,22 @@ fn a_waiter_on_another_runtime_is_told() {
     assert_eq!(reason, TerminationReason::Aborted);
     assert_eq!(report.aborted, ["lost"]);
     assert!(report.took < secs(30));
+}
+
+/// F76: nobody had asked for a shutdown.
+#[test]
+fn a_runtime_that_was_dropped_before_the_shutdown_is_no_clean_drain() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let runtime = runtime();
+    let inside = runtime.enter();
+    supervisor.spawn_service(Script::new("lost", [])).unwrap();
+    drop(inside);
+    begin(&runtime);
+    drop(runtime);
+    let report = self::runtime().block_on(supervisor.wait_for_drain());
+    assert_eq!(report.aborted, ["lost"]);
+    supervisor.trigger_shutdown();
+    let report = self::runtime().block_on(supervisor.run_until_shutdown());
+    assert_eq!(report.unwrap().exit_code(), 1);
 }
