@@ -1,7 +1,10 @@
 //! `cargo xtask package`: every published crate could be published now.
 
+use std::fs;
+
 use anyhow::{Result, bail, ensure};
 
+use crate::clock;
 use crate::process;
 use crate::workspace::{Package, Workspace};
 
@@ -28,12 +31,19 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         bail!("missing:\n  {}", missing.join("\n  "));
     }
 
+    // In a folder that never was: cargo keeps what it once unpacked there, and would build one crate against another's past.
+    let folder = workspace
+        .root
+        .join(format!("target/package-{}", clock::stamp()));
     // --allow-dirty, so that a change can be checked before it is committed.
-    let mut command = workspace.cargo(&["package", "--workspace", "--allow-dirty"]);
+    let mut command = workspace.cargo(&["package", "--workspace", "--allow-dirty", "--target-dir"]);
+    command.arg(&folder);
     for package in private {
         command.args(["--exclude", &package.name]);
     }
-    process::run(&mut command)
+    let packaged = process::run(&mut command);
+    fs::remove_dir_all(&folder)?;
+    packaged
 }
 
 /// What the manifest of a published crate does not say, or says of a file that is not there.
