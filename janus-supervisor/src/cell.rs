@@ -6,16 +6,17 @@
 //!    are also taken before the task begins (`Registered`) and after it is over (`Removed`).
 //! 2. Nothing but pure code runs while the lock is held: no observer, no user's `Drop` or `Display`, no await.
 
-use crate::driver::logged;
+use crate::driver::{caught, logged};
 use crate::machine::{Checks, Permit, ServiceMachine};
 use crate::notify::StopReason;
+use crate::revival::{Dormant, Successor};
 use crate::{
     CancellationToken, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase,
-    clock,
+    TerminationReason, clock,
 };
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -78,8 +79,8 @@ struct Inner {
     said: Option<Box<Said>>,
 }
 
-/// What others have said of the service, or want of it, for its task to hear.
-#[derive(Debug, Default)]
+/// What others have said of the service, or want of it, for its task to hear; and what is left when that is over.
+#[derive(Default)]
 struct Said {
     /// What its group wants, if it is in one.
     permit: Option<Permit>,
@@ -93,6 +94,12 @@ struct Said {
     status: Option<(u32, Arc<str>)>,
     /// Which run is to end, though the service is not, and why.
     halted: Option<(u32, StopReason)>,
+    /// Its value, if it may begin anew.
+    dormant: Option<Dormant>,
+    /// Where to find it, if it has begun anew.
+    successor: Option<Arc<Successor>>,
+    /// The same, as the older lives of this service know it.
+    heir_of: Weak<Successor>,
 }
 
 /// A token wakes other people's wakers: one that panics harms only itself.
@@ -127,6 +134,18 @@ impl ServiceCell {
             news,
             stuck: AtomicBool::new(false),
         }
+    }
+
+    /// The same service in another life, as newly registered.
+    pub(crate) fn anew(&self, now: Instant, id: u64, seed: u64) -> Self {
+        let machine = self.with_machine(|machine| machine.anew(now, seed));
+        Self::new(
+            Arc::clone(&self.name),
+            id,
+            self.policy,
+            machine,
+            self.traits,
+        )
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -339,6 +358,56 @@ impl ServiceCell {
     /// Waits until the service's task is over.
     pub(crate) async fn finished(&self) {
         self.until(|| self.is_finished()).await;
+    }
+
+    /// Whether its breaker has terminated it.
+    pub(crate) fn has_given_up(&self) -> bool {
+        self.read(|lifecycle| {
+            let reason = lifecycle.termination_reason();
+            matches!(reason, Some(TerminationReason::CircuitBreakerOpen { .. }))
+        })
+    }
+
+    /// Keeps the value of a service whose task is about to be over.
+    pub(crate) fn keep(&self, dormant: Dormant) {
+        self.lock().said.get_or_insert_default().dormant = Some(dormant);
+    }
+
+    /// Takes out the value that was kept.
+    pub(crate) fn take_dormant(&self) -> Option<Dormant> {
+        self.lock().said.as_mut()?.dormant.take()
+    }
+
+    /// Drops the value that was kept, if one was: it will not begin anew.
+    pub(crate) fn drop_dormant(&self) {
+        if let Some(dormant) = self.take_dormant() {
+            if let Err(panic) = caught(|| drop(dormant)) {
+                logged(|| {
+                    tracing::warn!(service = &*self.name, error = %panic, "the drop of the service panicked");
+                });
+            }
+        }
+    }
+
+    /// Has whoever holds this life, or one before it, find the next.
+    pub(crate) fn set_successor(&self, next: &Arc<Self>) {
+        let successor = {
+            let mut inner = self.lock();
+            let said = inner.said.get_or_insert_default();
+            let known = said.heir_of.upgrade();
+            let successor = known.unwrap_or_else(|| Arc::new(Successor::new(Arc::clone(next))));
+            said.successor = Some(Arc::clone(&successor));
+            successor
+        };
+        successor.set(Arc::clone(next));
+        let mut inner = next.lock();
+        inner.said.get_or_insert_default().heir_of = Arc::downgrade(&successor);
+    }
+
+    /// The newest life of the service, if that is not this one.
+    pub(crate) fn successor(&self) -> Option<Arc<Self>> {
+        let successor = self.lock().said.as_ref()?.successor.clone()?;
+        Some(successor.newest())
     }
 
     async fn until(&self, condition: impl Fn() -> bool) {

@@ -153,7 +153,8 @@ impl CheckError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestartError {
-    /// It has terminated, perhaps because it was asked to, and terminated is for good: spawn it again.
+    /// It has terminated, perhaps because it was asked to. Spawn it again; [`restart`](crate::ServiceHandle::restart) says when it can
+    /// begin anew without that.
     #[error("cannot restart service {name:?}: it has terminated: {reason}")]
     Terminated {
         /// The name.

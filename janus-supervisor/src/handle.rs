@@ -3,6 +3,7 @@
 use crate::cell::ServiceCell;
 use crate::error::RestartError;
 use crate::machine::ServiceMachine;
+use crate::revival::revive;
 use crate::shared::Shared;
 use crate::{ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase, TerminationReason};
 use std::fmt;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 /// A hold on one service: to ask it, to stop it, to wait for its end. Cheap to clone.
 ///
 /// It does not keep the service or the supervisor alive, and dropping it does nothing. It stays with the service it was made
-/// for, also when another of the same name takes its place.
+/// for, also when another of the same name takes its place; and through a [`restart`](Self::restart) after its breaker has
+/// terminated it.
 #[derive(Clone)]
 pub struct ServiceHandle {
     cell: Arc<ServiceCell>,
@@ -23,6 +25,12 @@ impl ServiceHandle {
         Self { cell, shared }
     }
 
+    /// The service, in its newest life.
+    fn cell(&self) -> Arc<ServiceCell> {
+        let newest = self.cell.successor();
+        newest.unwrap_or_else(|| Arc::clone(&self.cell))
+    }
+
     /// The service's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -32,31 +40,31 @@ impl ServiceHandle {
     /// What it is doing.
     #[must_use]
     pub fn phase(&self) -> ServicePhase {
-        self.cell.read(|lifecycle| lifecycle.phase())
+        self.cell().read(|lifecycle| lifecycle.phase())
     }
 
     /// All about it, as of now.
     #[must_use]
     pub fn snapshot(&self) -> ServiceLifecycleSnapshot {
-        self.cell.snapshot()
+        self.cell().snapshot()
     }
 
     /// Why it has terminated, once it has.
     #[must_use]
     pub fn termination_reason(&self) -> Option<TerminationReason> {
-        self.cell
-            .read(|lifecycle| lifecycle.termination_reason().cloned())
+        reason(&self.cell())
     }
 
-    /// Which service: a number that no other service of the same supervisor has or had. Its events carry it.
+    /// Which service: a number that no other service of the same supervisor has or had. Its events carry it. One that begins anew
+    /// after its breaker has terminated it gets another.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.cell.id
+        self.cell().id
     }
 
     /// Asks it to stop, and returns at once. Repeating it is harmless.
     pub fn request_stop(&self) {
-        self.cell.request_stop();
+        self.cell().request_stop();
     }
 
     /// Asks it to stop, and waits until it has: at once during a backoff, otherwise within its grace, after which it is
@@ -67,25 +75,41 @@ impl ServiceHandle {
     /// # Cancel safety
     /// The request stands, once this has been polled; only the waiting is lost.
     pub async fn stop(&self) -> TerminationReason {
-        self.cell.request_stop();
-        self.terminated().await
+        let cell = self.cell();
+        cell.request_stop();
+        end(&cell).await
     }
 
     /// Ends the present run, or the backoff, and begins another run at once; answers when that is running. Earlier failures are
     /// forgotten, by its breaker, too. In a group nobody else restarts, and nothing is counted; if its siblings are restarting, it
     /// comes up with them.
     ///
+    /// A service that its breaker has terminated begins anew, as if it had been removed and spawned once more with the same value
+    /// and settings: start count 1, a new [`id`](Self::id), and all its handles follow. Its value is kept for that until it is
+    /// removed, its name is used again, or the shutdown begins. Not so inside a group, where a restart of the group does it, nor
+    /// if it is ephemeral.
+    ///
     /// # Errors
-    /// [`RestartError::Terminated`] if it has terminated, or does so before it runs again: a stop wins.
+    /// [`RestartError::Terminated`] if it has terminated otherwise, or does so before it runs again: a stop wins.
     /// [`RestartError::Failed`] if it has begun, and failed before it was seen running.
     ///
     /// # Cancel safety
     /// The request stands, once this has been polled; only the waiting is lost.
     pub async fn restart(&self) -> Result<(), RestartError> {
-        let runs = self.cell.with_machine(|machine| machine.runs());
-        if !self.phase().is_terminal() {
-            self.cell.request_restart();
-        }
+        let mut cell = self.cell();
+        let runs = if cell.has_given_up() {
+            // No longer than it takes its task to put the value aside.
+            cell.finished().await;
+            revive(&self.shared, &cell);
+            cell = self.cell();
+            0
+        } else {
+            let runs = cell.with_machine(|machine| machine.runs());
+            if !cell.read(ServiceLifecycle::phase).is_terminal() {
+                cell.request_restart();
+            }
+            runs
+        };
         let _watching = self.shared.watch();
         let answer = |machine: &mut ServiceMachine| {
             let lifecycle = machine.lifecycle();
@@ -99,14 +123,14 @@ impl ServiceHandle {
                 _ => None,
             }
         };
-        let answer = self.cell.first(|| self.cell.with_machine(answer)).await;
+        let answer = cell.first(|| cell.with_machine(answer)).await;
         answer.map_err(|reason| {
             let name = self.name().to_owned();
             match reason {
                 Some(reason) => RestartError::Terminated { name, reason },
                 None => RestartError::Failed {
                     name,
-                    error: self.snapshot().last_error.unwrap_or_default(),
+                    error: cell.snapshot().last_error.unwrap_or_default(),
                 },
             }
         })
@@ -117,9 +141,16 @@ impl ServiceHandle {
     /// # Cancel safety
     /// The request to stop stands, once this has been polled; whether it is forgotten, is open.
     pub async fn remove(&self) -> ServiceLifecycleSnapshot {
-        self.stop().await;
-        self.shared.forget(&self.cell);
-        self.snapshot()
+        loop {
+            let cell = self.cell();
+            cell.request_stop();
+            cell.finished().await;
+            self.shared.forget(&cell);
+            // Somebody may have had it begin anew in the meantime.
+            if cell.successor().is_none() {
+                return cell.snapshot();
+            }
+        }
     }
 
     /// Waits until it is in this phase. Answers whether it is: once it has terminated, it will be in no other.
@@ -134,7 +165,8 @@ impl ServiceHandle {
             let now = lifecycle.phase();
             (now == phase || now.is_terminal()).then_some(now == phase)
         };
-        self.cell.first(|| self.cell.read(answer)).await
+        let cell = self.cell();
+        cell.first(|| cell.read(answer)).await
     }
 
     /// Waits until it is running, which includes ready. Answers whether it is: once it has terminated, it will never be.
@@ -145,20 +177,27 @@ impl ServiceHandle {
         self.wait_for(ServicePhase::Running).await
     }
 
-    /// Waits until it has terminated, its last run is gone and its value is dropped.
+    /// Waits until it has terminated, its last run is gone and its value is dropped (or kept, see [`restart`](Self::restart)).
     ///
     /// # Cancel safety
     /// Nothing is lost: call it again.
     pub async fn terminated(&self) -> TerminationReason {
-        self.cell.finished().await;
-        // A finished task has terminated its service: `Task`'s destructor sees to it.
-        self.termination_reason()
-            .unwrap_or(TerminationReason::Aborted)
+        end(&self.cell()).await
     }
+}
+
+fn reason(cell: &ServiceCell) -> Option<TerminationReason> {
+    cell.read(|lifecycle| lifecycle.termination_reason().cloned())
+}
+
+async fn end(cell: &ServiceCell) -> TerminationReason {
+    cell.finished().await;
+    // A finished task has terminated its service: `Task`'s destructor sees to it.
+    reason(cell).unwrap_or(TerminationReason::Aborted)
 }
 
 impl fmt::Debug for ServiceHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ServiceHandle").field(&self.cell).finish()
+        f.debug_tuple("ServiceHandle").field(&self.cell()).finish()
     }
 }

@@ -104,6 +104,7 @@ mod metrics;
 pub mod notify;
 mod registry;
 mod report;
+mod revival;
 mod root;
 #[cfg(feature = "serde")]
 mod serde_impl;

@@ -5,6 +5,7 @@
 
 use crate::ServicePhase;
 use crate::cell::ServiceCell;
+use crate::revival::Dormant;
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
@@ -60,6 +61,21 @@ impl Registry {
             }
         }
         Ok(replaced)
+    }
+
+    /// Puts the next life of a service in its place, and answers the value that it was to begin with; unless another has the place,
+    /// or there is no value.
+    pub(crate) fn succeed(
+        &self,
+        old: &Arc<ServiceCell>,
+        new: &Arc<ServiceCell>,
+    ) -> Option<Dormant> {
+        let mut cells = self.lock();
+        cells.get(&*old.name).filter(|ByName(it)| it.id == old.id)?;
+        let dormant = old.take_dormant()?;
+        cells.replace(ByName(Arc::clone(new)));
+        old.set_successor(new);
+        Some(dormant)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<ServiceCell>> {

@@ -4,7 +4,7 @@ mod relations;
 
 use crate::cell::{ServiceCell, cancel};
 use crate::driver::{caught, logged, relay, signals};
-use crate::machine::{ChildEnd, StartOrder};
+use crate::machine::{ChildEnd, Dependency, StartOrder};
 use crate::registry::Registry;
 use crate::report::{DrainReport, ShutdownCause};
 use crate::root::RootGroup;
@@ -261,6 +261,9 @@ impl Shared {
             return;
         }
         let mut cells = self.registry.top();
+        for cell in &cells {
+            cell.drop_dormant();
+        }
         if self.has_order.load(SeqCst) {
             let order = self.order();
             cells.retain(|cell| order.may_stop(&cell.name));
@@ -312,10 +315,24 @@ impl Shared {
         !self.root.is_cancelled() && self.registry.all().iter().all(well)
     }
 
+    /// Makes a service of the supervisor's own known that was just registered, and has no task yet, in place of those.
+    pub(crate) fn introduce(
+        &self,
+        cell: &ServiceCell,
+        now: Instant,
+        replaced: &[Arc<ServiceCell>],
+        after: Vec<Dependency>,
+    ) {
+        self.tell_removed(replaced);
+        self.tell(cell, now, EventKind::Registered);
+        self.adopt(cell, after);
+    }
+
     /// Tells that services were forgotten, each unless its task is still on its last lines and says it then.
     pub(crate) fn tell_removed(&self, cells: &[Arc<ServiceCell>]) {
         for cell in cells {
             if cell.set_removed() {
+                cell.drop_dormant();
                 self.tell(cell, clock::now(), EventKind::Removed);
             }
         }

@@ -11,7 +11,7 @@ use crate::root::RootGroup;
 use crate::shared::Shared;
 use crate::spawn::{self, Enrolled, Kind, Spec};
 use crate::{
-    CancellationToken, EventKind, Group, GroupHandle, JanusService, MetricsSnapshot, RemoveError,
+    CancellationToken, Group, GroupHandle, JanusService, MetricsSnapshot, RemoveError,
     ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, Subscription,
     SupervisorConfig, SupervisorError, SupervisorMetrics, clock,
 };
@@ -116,11 +116,9 @@ impl JanusSupervisor {
             let name = cell.name.to_string();
             SpawnError::DuplicateName { name, phase }
         })?;
-        shared.tell_removed(&replaced);
-        shared.tell(&cell, now, EventKind::Registered);
-        shared.adopt(&cell, after);
+        shared.introduce(&cell, now, &replaced, after);
 
-        monitor::watch(&cell, spec.checks, &runtime);
+        monitor::watch(&cell, &runtime);
         let task = Task::new(Arc::clone(&cell), Arc::clone(shared));
         shared.tracker.spawn_on(drive(task, service), &runtime);
         Ok(self.handle(cell))

@@ -8,6 +8,7 @@
 //! 3. A report that a child made before it heard of its last permit is not given to the machine: it may be about a run that the
 //!    group has already answered.
 
+use super::current::hold;
 use super::monitor;
 use super::service::{Task, drive};
 use crate::cell::{Hold, ServiceCell, cancel};
@@ -28,11 +29,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// A group, as the service that it is.
 pub(crate) struct GroupService {
-    cell: Arc<ServiceCell>,
+    name: Arc<str>,
     shared: Arc<Shared>,
     plan: Arc<GroupPlan>,
-    /// The children of the first run, which are registered along with the group.
-    first: Mutex<Option<Vec<Enrolled>>>,
+    /// The children of the first run, which are registered along with the group, and the group.
+    first: Mutex<Option<(Arc<ServiceCell>, Vec<Enrolled>)>>,
     /// Cancelled when the grace of whatever this group is in is over.
     abort: CancellationToken,
 }
@@ -46,15 +47,15 @@ impl GroupService {
         abort: CancellationToken,
     ) -> Self {
         Self {
-            cell,
+            name: Arc::clone(&cell.name),
             shared,
             plan,
-            first: Mutex::new(Some(first)),
+            first: Mutex::new(Some((cell, first))),
             abort,
         }
     }
 
-    fn take_first(&self) -> Option<Vec<Enrolled>> {
+    fn take_first(&self) -> Option<(Arc<ServiceCell>, Vec<Enrolled>)> {
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         first.take()
     }
@@ -75,11 +76,11 @@ impl GroupService {
                 index,
                 reports: reports.clone(),
                 abort: abort.clone(),
-                _hold: self.cell.hold(),
+                _hold: hold(),
             };
             let task = Task::new(Arc::clone(&cell), Arc::clone(&self.shared)).child_of(parent);
             let runtime = plan.spec.runtime.as_ref().unwrap_or(&runtime);
-            monitor::watch(&cell, plan.spec.checks, runtime);
+            monitor::watch(&cell, runtime);
             match &plan.kind {
                 Kind::Service(recipe) => recipe.launch(task, &self.shared, runtime),
                 Kind::Group(plan) => {
@@ -121,12 +122,12 @@ impl GroupService {
 
 impl JanusService for GroupService {
     fn name(&self) -> &str {
-        &self.cell.name
+        &self.name
     }
 
     async fn run(&self, cancel: CancellationToken) -> Result<(), ServiceError> {
         let children = match self.take_first() {
-            Some(first) => first,
+            Some((_, first)) => first,
             None => enroll(&self.shared, &self.plan)?,
         };
         let (mut family, mut reports) = self.launch(children);
@@ -165,9 +166,11 @@ impl JanusService for GroupService {
 /// The children that were never set going end all the same.
 impl Drop for GroupService {
     fn drop(&mut self) {
-        let stopped = self.cell.is_stop_requested();
-        for child in self.take_first().into_iter().flatten() {
-            abandon(&self.shared, child, stopped);
+        if let Some((group, first)) = self.take_first() {
+            let stopped = group.is_stop_requested();
+            for child in first {
+                abandon(&self.shared, child, stopped);
+            }
         }
     }
 }
@@ -246,7 +249,7 @@ pub(crate) struct Parent {
     /// Cancelled when the grace of the whole group is over.
     pub(super) abort: CancellationToken,
     /// Invariant 1.
-    _hold: Hold,
+    _hold: Option<Hold>,
 }
 
 impl Parent {

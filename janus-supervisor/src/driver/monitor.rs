@@ -3,7 +3,6 @@
 use super::logged;
 use crate::cell::ServiceCell;
 use crate::clock;
-use crate::machine::Checks;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -12,7 +11,8 @@ use tokio::runtime::Handle;
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Looks after a service that has to show something, until it has ended.
-pub(crate) fn watch(cell: &Arc<ServiceCell>, checks: Checks, runtime: &Handle) {
+pub(crate) fn watch(cell: &Arc<ServiceCell>, runtime: &Handle) {
+    let checks = cell.with_machine(|machine| machine.checks());
     let limits = [checks.start_timeout, checks.watchdog];
     let Some(period) = limits.into_iter().flatten().min() else {
         return;

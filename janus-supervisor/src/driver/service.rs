@@ -14,6 +14,7 @@ use crate::cell::{ServiceCell, cancel};
 use crate::error::CheckError;
 use crate::log::{self, FailureLog};
 use crate::machine::{Command, Ended, Input, Permit, Step};
+use crate::revival::Dormant;
 use crate::shared::Shared;
 use crate::{
     CancellationToken, EventKind, Exit, Failure, FailureKind, JanusService, PanicError,
@@ -24,6 +25,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
+use tokio::runtime::Handle;
 use tracing::Span;
 
 /// Runs a service until it has terminated.
@@ -38,7 +40,7 @@ pub(crate) fn drive<S: JanusService>(
     async move {
         // Captures are dropped in the order of their mention: the value first, then the task, which says that all is over.
         supervise(&service, &mut task).await;
-        task.discard("service", || drop(service));
+        task.retire(service);
     }
 }
 
@@ -446,6 +448,22 @@ impl Task {
         caught(span).unwrap_or_else(|_| Span::none())
     }
 
+    /// Drops the service, or keeps it: one that its breaker has terminated may begin anew.
+    fn retire<S: JanusService>(&self, service: S) {
+        let opened = self.cell.has_given_up();
+        let may_begin_anew = opened && self.parent.is_none() && !self.cell.traits.ephemeral;
+        match Handle::try_current() {
+            Ok(runtime) if may_begin_anew => {
+                self.cell.keep(Dormant::new(service, runtime));
+                // Whoever cancelled it may not have seen the value.
+                if self.shared.root.is_cancelled() {
+                    self.cell.drop_dormant();
+                }
+            }
+            _ => self.discard("service", || drop(service)),
+        }
+    }
+
     /// Drops something of the user's.
     fn discard(&self, what: &str, drop: impl FnOnce()) {
         if let Err(panic) = caught(drop) {
@@ -468,6 +486,7 @@ impl Drop for Task {
             self.shared.forget(&self.cell);
         }
         if self.cell.set_finished() {
+            self.cell.drop_dormant();
             self.shared.tell(&self.cell, now, EventKind::Removed);
         }
         match &self.parent {

@@ -118,6 +118,14 @@ impl ServiceMachine {
         self
     }
 
+    /// The same service with nothing behind it, as newly made, and free to begin.
+    #[must_use]
+    pub fn anew(&self, now: Instant, seed: u64) -> Self {
+        let backoff = BackoffState::new(self.backoff.config().clone(), seed);
+        let name = Arc::clone(self.lifecycle.service_name());
+        Self::new(now, name, backoff, self.grace).checked(self.checks())
+    }
+
     /// What its runs have to show, if anything.
     #[must_use]
     pub fn checks(&self) -> Checks {

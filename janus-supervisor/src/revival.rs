@@ -1,0 +1,77 @@
+//! A service that its breaker has terminated can begin anew: its value is kept for that.
+//!
+//! To everybody who is told, what begins is a new service of the same name, with a number of its own. Only the handles of the old
+//! one know that it is the same, and follow it.
+
+use crate::cell::ServiceCell;
+use crate::driver::monitor;
+use crate::driver::service::{Task, drive};
+use crate::shared::Shared;
+use crate::{JanusService, clock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::runtime::Handle;
+
+/// The value of a service whose task is over, and where it ran.
+pub(crate) struct Dormant {
+    service: Box<dyn Wake>,
+    runtime: Handle,
+}
+
+impl Dormant {
+    pub(crate) fn new<S: JanusService>(service: S, runtime: Handle) -> Self {
+        let service = Box::new(service);
+        Self { service, runtime }
+    }
+}
+
+/// A service, whatever its type, that can be set going once more.
+trait Wake: Send {
+    fn wake(self: Box<Self>, task: Task, shared: &Shared, runtime: &Handle);
+}
+
+impl<S: JanusService> Wake for S {
+    fn wake(self: Box<Self>, task: Task, shared: &Shared, runtime: &Handle) {
+        shared.tracker.spawn_on(drive(task, *self), runtime);
+    }
+}
+
+/// Where the handles of a service find it, once it has begun anew: its newest life. The older lives share this.
+pub(crate) struct Successor(Mutex<Arc<ServiceCell>>);
+
+impl Successor {
+    pub(crate) const fn new(newest: Arc<ServiceCell>) -> Self {
+        Self(Mutex::new(newest))
+    }
+
+    pub(crate) fn newest(&self) -> Arc<ServiceCell> {
+        Arc::clone(&self.lock())
+    }
+
+    pub(crate) fn set(&self, newest: Arc<ServiceCell>) {
+        let older = std::mem::replace(&mut *self.lock(), newest);
+        drop(older);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<ServiceCell>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has a service begin anew whose task is over, if its value was kept: of many who ask, one does it.
+pub(crate) fn revive(shared: &Arc<Shared>, old: &Arc<ServiceCell>) {
+    // A drain that begins from now on waits for it.
+    let _entering = shared.tracker.token();
+    if shared.root.is_cancelled() {
+        return;
+    }
+    let now = clock::now();
+    let (id, seed) = shared.next_id();
+    let new = Arc::new(old.anew(now, id, seed));
+    let Some(Dormant { service, runtime }) = shared.registry.succeed(old, &new) else {
+        return;
+    };
+    shared.introduce(&new, now, &[Arc::clone(old)], Vec::new());
+    monitor::watch(&new, &runtime);
+    let task = Task::new(new, Arc::clone(shared));
+    service.wake(task, shared, &runtime);
+}
