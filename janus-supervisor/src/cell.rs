@@ -7,7 +7,7 @@
 //! 2. Nothing but pure code runs while the lock is held: no observer, no user's `Drop` or `Display`, no await.
 
 use crate::driver::{caught, logged};
-use crate::machine::{Checks, Permit, ServiceMachine};
+use crate::machine::{Checks, Permit, ServiceMachine, Ticket};
 use crate::notify::StopReason;
 use crate::revival::{Dormant, Successor};
 use crate::{
@@ -35,7 +35,7 @@ pub(crate) struct ServiceCell {
     end: AtomicU8,
     /// `holds` went back to zero, the task is over, or somebody waits for a change.
     changed: Notify,
-    /// Wakes the task for what the run has said, if that matters to it.
+    /// Wakes the task for what the run has said, and when it may begin one, if that matters to it.
     news: Option<Arc<Notify>>,
     /// The task does not do what is due: the run blocks its thread.
     stuck: AtomicBool,
@@ -94,6 +94,8 @@ struct Said {
     status: Option<(u32, Arc<str>)>,
     /// Which run is to end, though the service is not, and why.
     halted: Option<(u32, StopReason)>,
+    /// The place among those that start that it was given last.
+    granted: Option<Ticket>,
     /// Its value, if it may begin anew.
     dormant: Option<Dormant>,
     /// Where to find it, if it has begun anew.
@@ -120,7 +122,9 @@ impl ServiceCell {
             token: CancellationToken::new(),
             said: None,
         };
-        let news = (inner.machine.checks() != Checks::default()).then(Arc::default);
+        let machine = &inner.machine;
+        let hears = machine.is_limited() || machine.checks() != Checks::default();
+        let news = hears.then(Arc::default);
         Self {
             name,
             id,
@@ -221,7 +225,20 @@ impl ServiceCell {
         self.lock().said.as_ref()?.alive_at
     }
 
-    /// What wakes the task for what the run has said.
+    /// Gives the service a place among those that start, that it has waited for.
+    pub(crate) fn grant_start(&self, ticket: Ticket) {
+        self.lock().said.get_or_insert_default().granted = Some(ticket);
+        if let Some(news) = &self.news {
+            logged(|| news.notify_one());
+        }
+    }
+
+    /// The place among those that start that it was given last.
+    pub(crate) fn granted(&self) -> Option<Ticket> {
+        self.lock().said.as_ref()?.granted
+    }
+
+    /// What wakes the task for what the run has said, and when it may begin one.
     pub(crate) fn news(&self) -> Option<Arc<Notify>> {
         self.news.clone()
     }

@@ -41,6 +41,10 @@ pub struct SupervisorConfig {
     pub intensity: Option<Intensity>,
     /// When the supervisor shuts down by itself because its work is done. Default: never.
     pub auto_shutdown: AutoShutdown,
+    /// How many services may start at a time: from the beginning of a run until it is ready. Default: none, any number.
+    pub max_concurrent_starts: Option<usize>,
+    /// How far restarts of all its services together are to be apart, at least. Default: zero, not at all.
+    pub restart_spread: Duration,
     /// How many events a subscriber may be behind before it loses some, rounded up to a power of two, and a
     /// million at most. The room is taken with the first subscription. Default: 1,024.
     pub event_buffer: usize,
@@ -59,6 +63,8 @@ impl Default for SupervisorConfig {
             seed: None,
             intensity: None,
             auto_shutdown: AutoShutdown::default(),
+            max_concurrent_starts: None,
+            restart_spread: Duration::ZERO,
             event_buffer: 1_024,
             observers: Vec::new(),
         }
@@ -116,6 +122,28 @@ impl SupervisorConfig {
         self
     }
 
+    /// Sets how many services may start at a time: first starts and restarts, those in groups too. Others wait, in the order they
+    /// came. A service has its place from the beginning of a run until that is ready, which matters with
+    /// [`Readiness::Notify`]: give such services a [start timeout](SpawnOptions::with_start_timeout), so that none keeps its place
+    /// for ever. Without it a run is ready when it has been polled once.
+    ///
+    /// A service that waits for its place is starting, or backing off beyond its delay. A stop does not wait. Each start then takes a
+    /// lock that all services share.
+    #[must_use]
+    pub fn with_max_concurrent_starts(mut self, starts: usize) -> Self {
+        self.max_concurrent_starts = Some(starts);
+        self
+    }
+
+    /// Sets how far restarts of all services together are to be apart, at least: after an outage that they have in common, not all of
+    /// them come back in one instant. A restart has its turn when its own delay is over and that of the one before it is so long
+    /// ago. First starts do not wait for a turn, nor do [restarts by hand](crate::ServiceHandle::restart).
+    #[must_use]
+    pub fn with_restart_spread(mut self, gap: Duration) -> Self {
+        self.restart_spread = gap;
+        self
+    }
+
     /// Sets how many events a subscriber may be behind before it loses some.
     #[must_use]
     pub fn with_event_buffer(mut self, events: usize) -> Self {
@@ -141,6 +169,8 @@ impl fmt::Debug for SupervisorConfig {
             .field("seed", &self.seed)
             .field("intensity", &self.intensity)
             .field("auto_shutdown", &self.auto_shutdown)
+            .field("max_concurrent_starts", &self.max_concurrent_starts)
+            .field("restart_spread", &self.restart_spread)
             .field("event_buffer", &self.event_buffer)
             .field("observers", &self.observers.len())
             .finish()

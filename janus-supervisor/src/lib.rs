@@ -111,6 +111,7 @@ mod serde_impl;
 mod service;
 mod shared;
 mod spawn;
+mod starts;
 mod subscription;
 mod supervisor;
 

@@ -17,6 +17,8 @@ janus_backoff::__settings!(SupervisorInFile, "supervisor settings" {
     seed: u64,
     intensity: Intensity,
     auto_shutdown: AutoShutdown,
+    max_concurrent_starts: usize,
+    restart_spread: HumanDuration,
     event_buffer: usize,
 });
 
@@ -37,6 +39,8 @@ impl<'de> Deserialize<'de> for SupervisorConfig {
             seed: file.seed,
             intensity: file.intensity,
             auto_shutdown: file.auto_shutdown.unwrap_or_default(),
+            max_concurrent_starts: file.max_concurrent_starts,
+            restart_spread: or(file.restart_spread, default.restart_spread),
             event_buffer: file.event_buffer.unwrap_or(default.event_buffer),
             observers: default.observers,
         })
@@ -50,6 +54,8 @@ impl Serialize for SupervisorConfig {
             self.seed.is_some(),
             self.intensity.is_some(),
             self.auto_shutdown != AutoShutdown::Never,
+            self.max_concurrent_starts.is_some(),
+            !self.restart_spread.is_zero(),
             self.event_buffer != Self::default().event_buffer,
         ];
         let fields = 4 + optional.into_iter().filter(|set| *set).count();
@@ -66,6 +72,12 @@ impl Serialize for SupervisorConfig {
         }
         if self.auto_shutdown != AutoShutdown::Never {
             out.serialize_field("auto_shutdown", &self.auto_shutdown)?;
+        }
+        if let Some(starts) = &self.max_concurrent_starts {
+            out.serialize_field("max_concurrent_starts", starts)?;
+        }
+        if !self.restart_spread.is_zero() {
+            out.serialize_field("restart_spread", &HumanDuration(self.restart_spread))?;
         }
         if self.event_buffer != Self::default().event_buffer {
             out.serialize_field("event_buffer", &self.event_buffer)?;

@@ -8,6 +8,7 @@ use crate::machine::{ChildEnd, Dependency, StartOrder};
 use crate::registry::Registry;
 use crate::report::{DrainReport, ShutdownCause};
 use crate::root::RootGroup;
+use crate::starts::Starts;
 use crate::{
     AutoShutdown, BackoffConfig, CancellationToken, ConfigError, EventKind, Intensity, Observer,
     ServiceEvent, ServicePhase, SupervisorConfig, SupervisorMetrics, TerminationReason, clock,
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     relay: Mutex<Option<JoinHandle<()>>>,
     /// Which services start after others, and whether there are any.
     order: Mutex<StartOrder>,
+    /// How many services start at a time, if that is limited.
+    pub(crate) starts: Option<Starts>,
     has_order: AtomicBool,
     /// What the supervisor is to its services, if it is more than a place to be.
     pub(crate) root_group: Option<RootGroup>,
@@ -125,6 +128,7 @@ impl Shared {
             listener: Mutex::default(),
             relay: Mutex::default(),
             order: Mutex::default(),
+            starts: Starts::new(config.max_concurrent_starts, config.restart_spread),
             has_order: AtomicBool::new(false),
             root_group: RootGroup::new(config.intensity, config.auto_shutdown),
             ends: Mutex::default(),

@@ -121,6 +121,9 @@ impl Spec {
         let machine = ServiceMachine::new(now, Arc::clone(&self.name), backoff, self.grace);
         let machine = machine.checked(self.checks);
         let machine = if gated { machine.gated() } else { machine };
+        // A group starts by having its children start.
+        let limited = shared.starts.is_some() && !group;
+        let machine = if limited { machine.limited() } else { machine };
         let traits = Traits {
             group,
             inside: self.name.contains('/'),

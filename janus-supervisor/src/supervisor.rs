@@ -10,6 +10,7 @@ use crate::report::{DrainReport, ShutdownCause, ShutdownReport};
 use crate::root::RootGroup;
 use crate::shared::Shared;
 use crate::spawn::{self, Enrolled, Kind, Spec};
+use crate::starts::Starts;
 use crate::{
     CancellationToken, Group, GroupHandle, JanusService, MetricsSnapshot, RemoveError,
     ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, Subscription,
@@ -174,6 +175,12 @@ impl JanusSupervisor {
         }
         if let Some(intensity) = shared.intensity() {
             spawn::check_intensity(name, intensity)?;
+        }
+        if shared.starts.as_ref().is_some_and(Starts::is_closed) {
+            return Err(spawn::invalid(
+                name,
+                "the supervisor's max_concurrent_starts is zero: nothing could ever start",
+            ));
         }
         // If they cannot be installed, `run_until_shutdown` says so.
         let _told_later = shared.ensure_signals();

@@ -117,12 +117,16 @@ jitter = "full"
 #[test]
 fn what_ends_a_supervisor_is_read_and_written() {
     let text = r#"auto_shutdown = "all_significant"
+max_concurrent_starts = 8
+restart_spread = "100ms"
 event_buffer = 16
 intensity = { max_restarts = 5, within = "1m" }
 "#;
     let read: SupervisorConfig = toml::from_str(text).unwrap();
     let config = SupervisorConfig::default()
         .with_auto_shutdown(AutoShutdown::AllSignificant)
+        .with_max_concurrent_starts(8)
+        .with_restart_spread(100 * MS)
         .with_event_buffer(16)
         .with_intensity(Intensity::new(5, 60 * S));
     assert_eq!(written(&read), written(&config));
@@ -265,11 +269,11 @@ fn a_mistake_in_a_supervisor_is_answered_with_the_field_the_value_and_the_rule()
         ),
         (
             json!({"shutdown_timout": "1s"}),
-            "unknown field `shutdown_timout`, expected one of `default_backoff`, `shutdown_timeout`, `abort_timeout`, `install_signal_handler`, `seed`, `intensity`, `auto_shutdown`, `event_buffer`",
+            "unknown field `shutdown_timout`, expected one of `default_backoff`, `shutdown_timeout`, `abort_timeout`, `install_signal_handler`, `seed`, `intensity`, `auto_shutdown`, `max_concurrent_starts`, `restart_spread`, `event_buffer`",
         ),
         (
             json!({"observers": []}),
-            "unknown field `observers`, expected one of `default_backoff`, `shutdown_timeout`, `abort_timeout`, `install_signal_handler`, `seed`, `intensity`, `auto_shutdown`, `event_buffer`",
+            "unknown field `observers`, expected one of `default_backoff`, `shutdown_timeout`, `abort_timeout`, `install_signal_handler`, `seed`, `intensity`, `auto_shutdown`, `max_concurrent_starts`, `restart_spread`, `event_buffer`",
         ),
         (
             json!({"default_backoff": {"base": "1s"}}),

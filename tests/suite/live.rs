@@ -1,6 +1,7 @@
 //! Live control: readiness, watchdog, handles. DESIGN 6; FIELD groups E, G and H.
 
 mod by_hand;
+mod limits;
 mod revival;
 
 use futures_util::{FutureExt, StreamExt};

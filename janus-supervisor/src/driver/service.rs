@@ -13,7 +13,7 @@ use super::{caught, logged};
 use crate::cell::{ServiceCell, cancel};
 use crate::error::CheckError;
 use crate::log::{self, FailureLog};
-use crate::machine::{Command, Ended, Input, Permit, Step};
+use crate::machine::{Command, Ended, Input, Permit, Step, Ticket, Turn};
 use crate::revival::Dormant;
 use crate::shared::Shared;
 use crate::{
@@ -80,6 +80,10 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                         continue;
                     }
                 }
+            }
+            Command::Ask { spread } => {
+                next = task.ask(now, spread);
+                continue;
             }
             Command::Stop => cancel(&token),
             Command::Abort => {
@@ -276,6 +280,8 @@ pub(crate) struct Task {
     failures: FailureLog,
     /// The group it is in, if it is in one.
     parent: Option<Box<Parent>>,
+    /// Its place among those that start, or in the queue for one.
+    place: Option<Ticket>,
 }
 
 impl Task {
@@ -285,6 +291,7 @@ impl Task {
             shared,
             failures: FailureLog::default(),
             parent: None,
+            place: None,
         }
     }
 
@@ -313,6 +320,10 @@ impl Task {
             Ok(step) => {
                 self.report(now, step);
                 self.publish(now, step);
+                // Whoever begins a run keeps its place until that has been entered.
+                if step.command != Command::Run {
+                    self.give_up_place();
+                }
                 Next {
                     command: step.command,
                     deadline: step.deadline,
@@ -353,8 +364,38 @@ impl Task {
         }
     }
 
+    /// Asks the supervisor's limit whether a run may begin.
+    fn ask(&mut self, now: Instant, spread: bool) -> Next {
+        let turn = match &self.shared.starts {
+            Some(starts) if spread => starts.take_turn(now),
+            _ => Turn::Go,
+        };
+        if let (Some(starts), Turn::Go) = (&self.shared.starts, turn) {
+            let (ticket, is_free) = starts.enter(&self.cell);
+            self.place = Some(ticket);
+            if !is_free {
+                return Next {
+                    command: Command::Wait,
+                    deadline: None,
+                };
+            }
+        }
+        self.tell(now, Input::Turn(turn))
+    }
+
+    /// Lets the next one start, if this service has a place that it does not need any more.
+    fn give_up_place(&mut self) {
+        if self.place.is_some() && !self.cell.with_machine(|machine| machine.is_starting()) {
+            let place = self.place.take();
+            if let (Some(starts), Some(place)) = (&self.shared.starts, place) {
+                starts.leave(place);
+            }
+        }
+    }
+
     /// The run has been polled for the first time: now it is ready, unless it has yet to say so.
-    fn entered(&self) {
+    fn entered(&mut self) {
+        self.give_up_place();
         let is_ready = || self.cell.read(ServiceLifecycle::phase) == ServicePhase::Running;
         if let Some(parent) = &self.parent {
             if is_ready() {
@@ -384,9 +425,15 @@ impl Task {
         self.tell(now, Input::Exited(ended))
     }
 
-    /// Tells what the run has said, and that time has passed.
+    /// Tells what the run has said, or that one may begin, and that time has passed.
     fn tell_news(&mut self) -> Next {
         let now = clock::now();
+        if self.place.is_some() && self.cell.granted() == self.place {
+            let begins = self.tell(now, Input::Turn(Turn::Go));
+            if begins.command == Command::Run {
+                return begins;
+            }
+        }
         if self.cell.is_said_ready() {
             let _only_wait = self.tell(now, Input::Ready);
         }

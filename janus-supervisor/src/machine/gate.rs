@@ -1,17 +1,31 @@
-//! Whether another run may begin: what a group allows, and what somebody wants at once.
+//! Whether another run may begin: what a group allows, what somebody wants at once, and what the supervisor's limit says.
 //!
-//! This is invariant 6 of the service's machine.
+//! These are the invariants 6 and 7 of the service's machine.
 
-use super::protocol::Permit;
+use super::protocol::{Permit, Turn};
+use std::time::Instant;
 
 /// The permits of one service.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Gate {
     permit: Permit,
     /// The permit of the last run that began; 0 if none did, or if none is needed.
     used: u32,
     /// Somebody wants the next run at once, whatever is left of the backoff.
     at_once: bool,
+    /// What the limit says, if there is one.
+    turn: Option<Box<Limited>>,
+}
+
+/// What a limited service knows of its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limited {
+    /// Nothing: it has not asked.
+    Unasked,
+    Asked,
+    /// It is to ask again then.
+    PutOff(Instant),
+    Granted,
 }
 
 impl Gate {
@@ -21,15 +35,18 @@ impl Gate {
             permit: Permit::OPEN,
             used: 0,
             at_once: false,
+            turn: None,
         }
     }
 
-    /// For one that does.
-    pub(super) fn closed() -> Self {
-        Self {
-            permit: Permit::default(),
-            ..Self::open()
-        }
+    /// From now on it has to ask before each run.
+    pub(super) fn limit(&mut self) {
+        self.turn = Some(Box::new(Limited::Unasked));
+    }
+
+    /// From now on it needs one.
+    pub(super) fn close(&mut self) {
+        self.permit = Permit::default();
     }
 
     pub(super) const fn permit(&self) -> Permit {
@@ -41,6 +58,57 @@ impl Gate {
         if self.permit != Permit::OPEN {
             self.permit.go = self.permit.go.max(permit.go);
             self.permit.halt = self.permit.halt.max(permit.halt);
+        }
+        if !self.may_begin() {
+            self.set_turn(Limited::Unasked);
+        }
+    }
+
+    pub(super) const fn is_limited(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    /// Takes note of what the limit says. Answers whether it was asked: what comes unasked is stale, and changes nothing.
+    pub(super) fn hear(&mut self, turn: Turn) -> bool {
+        let is_asking = self.is_asking();
+        if is_asking {
+            self.set_turn(match turn {
+                Turn::Go => Limited::Granted,
+                Turn::At(at) => Limited::PutOff(at),
+            });
+        }
+        is_asking
+    }
+
+    /// Whether it has asked, and waits for the answer.
+    pub(super) fn is_asking(&self) -> bool {
+        self.turn.as_deref() == Some(&Limited::Asked)
+    }
+
+    /// Until when it was put off.
+    pub(super) fn put_off_until(&self) -> Option<Instant> {
+        match self.turn.as_deref() {
+            Some(Limited::PutOff(at)) => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// A run that may begin otherwise asks the limit.
+    pub(super) fn pass(&mut self, now: Instant, is_restart: bool) -> Pass {
+        let spread = match self.turn.as_deref() {
+            None | Some(Limited::Granted) => return Pass::Begin,
+            Some(Limited::Asked) => return Pass::Wait,
+            Some(Limited::PutOff(at)) if *at > now && !self.at_once => return Pass::Wait,
+            Some(Limited::PutOff(_)) => false,
+            Some(Limited::Unasked) => is_restart && !self.at_once,
+        };
+        self.set_turn(Limited::Asked);
+        Pass::Ask { spread }
+    }
+
+    fn set_turn(&mut self, to: Limited) {
+        if let Some(turn) = &mut self.turn {
+            **turn = to;
         }
     }
 
@@ -60,6 +128,7 @@ impl Gate {
             self.used = self.permit.go;
         }
         self.at_once = false;
+        self.set_turn(Limited::Unasked);
     }
 
     /// The next run is wanted at once.
@@ -70,4 +139,12 @@ impl Gate {
     pub(super) const fn is_at_once(&self) -> bool {
         self.at_once
     }
+}
+
+/// Whether a run that may begin otherwise does so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    Begin,
+    Ask { spread: bool },
+    Wait,
 }

@@ -30,6 +30,7 @@
 
 mod gate;
 mod group;
+mod limit;
 mod order;
 mod protocol;
 mod rules;
@@ -37,8 +38,9 @@ mod service;
 mod watch;
 
 pub use group::{ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine};
+pub(crate) use limit::{StartLimit, Ticket};
 pub(crate) use order::{Cycle, Dependency, Freed, StartOrder};
-pub use protocol::{Checks, Command, Ended, Happening, Input, Permit, Readiness, Step};
+pub use protocol::{Checks, Command, Ended, Happening, Input, Permit, Readiness, Step, Turn};
 pub(crate) use rules::Remaining;
 pub use rules::{AutoShutdown, ChildEnd, Intensity, Strategy};
 pub use service::ServiceMachine;

@@ -19,6 +19,8 @@ pub enum Input {
     Restart,
     /// Its group has changed its mind: what it wants now. Only for a [gated](super::ServiceMachine::gated) service.
     Permit(Permit),
+    /// The answer to [`Command::Ask`], perhaps a late one. Only for a [limited](super::ServiceMachine::limited) service.
+    Turn(Turn),
     /// Somebody wants it to end.
     Stop {
         /// When it must be gone, if that is sooner than its own grace allows.
@@ -77,12 +79,26 @@ impl Permit {
     };
 }
 
+/// What the supervisor's limit says to a service that would begin a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It may begin.
+    Go,
+    /// It is to ask again then.
+    At(Instant),
+}
+
 /// What to do now. After any of them: wait for the next input, at most until [`ServiceMachine::deadline`](super::ServiceMachine::deadline).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Command {
     /// Begin a run.
     Run,
+    /// Ask whether a run may begin, and say [`Input::Turn`] when that is known.
+    Ask {
+        /// Whether it is one of those that are to be apart from one another: a restart that nobody has asked for.
+        spread: bool,
+    },
     /// Nothing but wait.
     Wait,
     /// Ask the run to end: cancel its token.

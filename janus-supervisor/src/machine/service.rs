@@ -9,6 +9,7 @@
 //!    [`Command::Finish`], when all is over).
 //! 5. `deadline` is when something will be due. A [`Input::Tick`] before it changes nothing.
 //! 6. A gated service begins a run only with a permit that is newer than the one of the run before, and that was not taken back.
+//! 7. A limited service begins a run only when it was told that it is its turn: one turn, one run.
 
 mod moves;
 
@@ -114,8 +115,29 @@ impl ServiceMachine {
     /// The same for a service that begins no run before [`Input::Permit`] allows it: a child of a group.
     #[must_use]
     pub fn gated(mut self) -> Self {
-        self.gate = Gate::closed();
+        self.gate.close();
         self
+    }
+
+    /// The same for a service that asks before it begins a run: [`Command::Ask`].
+    #[must_use]
+    pub fn limited(mut self) -> Self {
+        self.gate.limit();
+        self
+    }
+
+    /// Whether it asks before it begins a run.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.gate.is_limited()
+    }
+
+    /// Whether it has asked to begin a run and has not been answered, or has begun one that is not ready.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        match self.state {
+            State::New | State::BackingOff => self.gate.is_asking(),
+            state => matches!(state, State::Starting { .. }),
+        }
     }
 
     /// The same service with nothing behind it, as newly made, and free to begin.
@@ -123,7 +145,11 @@ impl ServiceMachine {
     pub fn anew(&self, now: Instant, seed: u64) -> Self {
         let backoff = BackoffState::new(self.backoff.config().clone(), seed);
         let name = Arc::clone(self.lifecycle.service_name());
-        Self::new(now, name, backoff, self.grace).checked(self.checks())
+        let mut anew = Self::new(now, name, backoff, self.grace).checked(self.checks());
+        if self.is_limited() {
+            anew.gate.limit();
+        }
+        anew
     }
 
     /// What its runs have to show, if anything.
@@ -174,7 +200,8 @@ impl ServiceMachine {
             State::New | State::Failing { .. } | State::Aborting { .. } | State::Finished => None,
             State::Starting { since } => self.watch.start_timeout_at(since),
             State::Running { .. } => earlier(self.backoff.cooldown_at(), self.watch.watchdog_at()),
-            State::BackingOff if !self.gate.may_begin() => None,
+            State::BackingOff if !self.gate.may_begin() || self.gate.is_asking() => None,
+            State::BackingOff if self.gate.put_off_until().is_some() => self.gate.put_off_until(),
             State::BackingOff if self.gate.is_at_once() => Some(self.lifecycle.phase_since()),
             State::BackingOff => self.lifecycle.retry().map(|retry| retry.at),
             State::Halting { abort_at, .. } | State::Stopping { abort_at, .. } => abort_at,
@@ -218,6 +245,10 @@ impl ServiceMachine {
             (State::New, Input::Start) => self.begin_if_allowed(now, step),
             (State::New, Input::Permit(permit)) => {
                 self.gate.note(permit);
+                self.begin_if_allowed(now, step)
+            }
+
+            (State::New, Input::Turn(turn)) if self.gate.hear(turn) => {
                 self.begin_if_allowed(now, step)
             }
 
@@ -308,6 +339,10 @@ impl ServiceMachine {
             (State::BackingOff, Input::Tick) => self.restart_if_due(now, step),
             (State::BackingOff, Input::Permit(permit)) => {
                 self.gate.note(permit);
+                self.restart_if_due(now, step)
+            }
+
+            (State::BackingOff, Input::Turn(turn)) if self.gate.hear(turn) => {
                 self.restart_if_due(now, step)
             }
 
@@ -425,6 +460,17 @@ impl ServiceMachine {
             )
             | (
                 State::New
+                | State::Starting { .. }
+                | State::Running { .. }
+                | State::Failing { .. }
+                | State::Halting { .. }
+                | State::BackingOff
+                | State::Stopping { .. }
+                | State::Aborting { .. },
+                Input::Turn(_),
+            )
+            | (
+                State::New
                 | State::BackingOff
                 | State::Failing { .. }
                 | State::Halting { .. }
@@ -446,6 +492,7 @@ impl ServiceMachine {
                 | Input::Heartbeat(_)
                 | Input::Restart
                 | Input::Permit(_)
+                | Input::Turn(_)
                 | Input::Exited(_)
                 | Input::Stop { .. }
                 | Input::Abort

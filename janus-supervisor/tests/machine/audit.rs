@@ -363,6 +363,7 @@ impl Audited {
                 self.check_at = self.first_check();
                 self.running()
             }
+            Command::Ask { .. } => return Err("asked, and is not limited".into()),
             Command::Fail(kind) => match (was, kind) {
                 (Known::Starting, FailureKind::StartTimeout) if is_due => Known::Failing,
                 (Known::Up, FailureKind::Hang) if is_due => Known::Failing,

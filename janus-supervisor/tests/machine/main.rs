@@ -9,12 +9,13 @@ mod exhaustive;
 mod failing;
 mod gated;
 mod gated_restart;
+mod limited;
 mod parity;
 mod restart;
 mod trace;
 mod watchdog;
 
-use janus_supervisor::machine::{Command, Ended, Input, Permit, ServiceMachine, Step};
+use janus_supervisor::machine::{Command, Ended, Input, Permit, ServiceMachine, Step, Turn};
 use janus_supervisor::{
     EventKind, Exit, Failure, FailureKind, RestartPolicy, RunOutcome, TransitionError,
 };
@@ -60,6 +61,10 @@ enum In {
     Lost,
     /// Up to which number to go, and up to which to halt.
     Permit(u32, u32),
+    /// It is its turn.
+    Go,
+    /// It is its turn in so many milliseconds.
+    PutOff(u64),
 }
 
 impl In {
@@ -86,6 +91,8 @@ impl In {
             Self::Gone => Input::Gone,
             Self::Tick => Input::Tick,
             Self::Lost => Input::Lost,
+            Self::Go => Input::Turn(Turn::Go),
+            Self::PutOff(after) => Input::Turn(Turn::At(now + ms(after))),
             Self::Permit(go, halt) => Input::Permit(Permit { go, halt }),
         }
     }
@@ -104,6 +111,8 @@ fn give(
 fn command(command: Command) -> String {
     match command {
         Command::Run => "run".into(),
+        Command::Ask { spread: false } => "ask".into(),
+        Command::Ask { spread: true } => "ask for a turn".into(),
         Command::Wait => "wait".into(),
         Command::Stop => "stop".into(),
         Command::Abort => "abort".into(),

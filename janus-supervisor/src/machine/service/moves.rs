@@ -1,6 +1,7 @@
 //! What the table's arms do: each a move of the lifecycle, with what there is to tell of it.
 
 use super::{ServiceMachine, State, Then};
+use crate::machine::gate::Pass;
 use crate::machine::protocol::{Command, Ended, Happening, Step};
 use janus_backoff::BackoffAction;
 use janus_lifecycle::{
@@ -15,10 +16,21 @@ impl ServiceMachine {
         now: Instant,
         step: &mut Step,
     ) -> Result<(), TransitionError> {
-        if self.gate.may_begin() {
-            self.begin_run(now, step)
-        } else {
-            Ok(())
+        if self.gate.may_begin() && self.passes(now, false, step) {
+            self.begin_run(now, step)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the limit lets a run begin. Asks, if that is still to be done.
+    fn passes(&mut self, now: Instant, is_restart: bool, step: &mut Step) -> bool {
+        match self.gate.pass(now, is_restart) {
+            Pass::Begin => true,
+            Pass::Ask { spread } => {
+                step.command = Command::Ask { spread };
+                false
+            }
+            Pass::Wait => false,
         }
     }
 
@@ -29,7 +41,7 @@ impl ServiceMachine {
     ) -> Result<(), TransitionError> {
         let is_due =
             self.gate.is_at_once() || self.lifecycle.retry().is_some_and(|retry| retry.at <= now);
-        if is_due && self.gate.may_begin() {
+        if is_due && self.gate.may_begin() && self.passes(now, true, step) {
             self.lifecycle.transition_to_restarting(now)?;
             self.tell(step, EventKind::Restarting);
             self.begin_run(now, step)?;
