@@ -32,11 +32,10 @@ impl SupervisorMetrics {
             circuit_breaker_trips: self.circuit_breaker_trips.load(Relaxed),
         }
     }
-}
 
-impl Observer for SupervisorMetrics {
-    fn observe(&self, event: &ServiceEvent) {
-        match event.kind {
+    /// Counts one event.
+    pub(crate) fn count(&self, kind: &EventKind) {
+        match kind {
             EventKind::Registered => {
                 self.spawned_total.fetch_add(1, Relaxed);
                 self.active_services.fetch_add(1, Relaxed);
@@ -53,6 +52,12 @@ impl Observer for SupervisorMetrics {
             }
             _ => {}
         }
+    }
+}
+
+impl Observer for SupervisorMetrics {
+    fn observe(&self, event: &ServiceEvent) {
+        self.count(&event.kind);
     }
 }
 

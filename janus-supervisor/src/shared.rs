@@ -228,6 +228,11 @@ impl Shared {
         sender.subscribe()
     }
 
+    /// Whether anybody is told of events, besides the counters.
+    pub(crate) fn is_observed(&self) -> bool {
+        !self.observers.is_empty() || self.subscribers.get().is_some()
+    }
+
     /// Tells everybody. An observer that panics harms only itself.
     pub(crate) fn observe(&self, event: &ServiceEvent) {
         self.metrics.observe(event);

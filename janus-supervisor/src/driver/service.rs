@@ -27,6 +27,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::runtime::Handle;
 use tracing::Span;
+use tracing::level_filters::LevelFilter;
 
 /// Runs a service until it has terminated.
 #[expect(
@@ -52,6 +53,8 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
     let mut ambient = Ambient::new(Arc::clone(&task.cell));
     let mut token = task.cell.token();
     let mut signal = pin!(token.clone().cancelled_owned());
+    // The token that `signal` waits for.
+    let mut source = token.clone();
     let mut awaited = Awaited::Stop;
     let mut run = pin!(None);
     let mut leftover: Option<Box<Leftover>> = None;
@@ -124,7 +127,13 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                 entered = true;
                 task.entered();
             }
-            let signalled = awaited != Awaited::Nothing && signal.as_mut().poll(cx).is_ready();
+            // Whoever does not wait need not be woken.
+            let goes_on = end.is_ready() || next.deadline.is_some_and(|at| at <= now);
+            let signalled = match awaited {
+                Awaited::Nothing => false,
+                _ if goes_on => source.is_cancelled(),
+                _ => signal.as_mut().poll(cx).is_ready(),
+            };
             let woken = match end {
                 Poll::Ready(end) => Poll::Ready(Woken::by(signalled, Some(end))),
                 Poll::Pending if signalled => Poll::Ready(Woken::by(true, None)),
@@ -160,7 +169,8 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                 } else {
                     (task.abort_token(), Awaited::Abort)
                 };
-                signal.set(token.clone().cancelled_owned());
+                source = token.clone();
+                signal.set(source.clone().cancelled_owned());
                 awaited = what;
                 next = task.tell(now, stop);
             } else {
@@ -168,7 +178,8 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                 // token has done its work, and the next run gets a fresh one.
                 let (fresh, (restart, permit)) = task.renew_token();
                 let used = std::mem::replace(&mut token, fresh);
-                signal.set(token.clone().cancelled_owned());
+                source = token.clone();
+                signal.set(source.clone().cancelled_owned());
                 next.command = Command::Wait;
                 let wishes = [restart.then_some(Input::Restart), permit.map(Input::Permit)];
                 for wish in wishes.into_iter().flatten() {
@@ -444,7 +455,26 @@ impl Task {
     }
 
     fn publish(&mut self, now: Instant, step: &mut Step) {
-        logged(|| log::step(&self.cell.name, now, &step.happened, &mut self.failures));
+        if step.happened.is_empty() {
+            return;
+        }
+        if LevelFilter::current() != LevelFilter::OFF {
+            logged(|| log::step(&self.cell.name, now, &step.happened, &mut self.failures));
+        }
+        if self.shared.is_observed() {
+            self.tell_observers(now, step);
+        } else {
+            for happening in &step.happened {
+                self.shared.metrics.count(&happening.kind);
+            }
+        }
+        // Last, so that whoever waits finds everybody told.
+        if self.shared.is_watched() {
+            self.shared.tell_changed(&self.cell);
+        }
+    }
+
+    fn tell_observers(&self, now: Instant, step: &mut Step) {
         let mut happened = step.happened.drain(..);
         let Some(first) = happened.next() else {
             return;
@@ -458,10 +488,6 @@ impl Task {
             event.seq += 1;
             event.kind = next.kind;
             self.shared.observe(&event);
-        }
-        // Last, so that whoever waits finds everybody told.
-        if self.shared.is_watched() {
-            self.shared.tell_changed(&self.cell);
         }
     }
 
