@@ -289,25 +289,30 @@ impl ServiceCell {
             if permit.halt >= permit.go {
                 said.halted = Some((run, StopReason::Sibling));
             }
+            true
         });
     }
 
-    /// Asks for another run, at once.
+    /// Asks for another run, at once. Before the first, that is the one.
     pub(crate) fn request_restart(&self) {
         self.wish(|said, run| {
-            said.restart = true;
+            said.restart = run > 0;
             said.halted = Some((run, StopReason::Restart));
+            said.restart
         });
     }
 
-    fn wish(&self, take_note: impl FnOnce(&mut Said, u32)) {
+    /// Takes note of a wish, and wakes the task with the token if that answers that there is one.
+    fn wish(&self, take_note: impl FnOnce(&mut Said, u32) -> bool) {
         let token = {
             let mut inner = self.lock();
             let run = inner.machine.runs();
-            take_note(inner.said.get_or_insert_default(), run);
-            inner.token.clone()
+            let is_one = take_note(inner.said.get_or_insert_default(), run);
+            is_one.then(|| inner.token.clone())
         };
-        cancel(&token);
+        if let Some(token) = token {
+            cancel(&token);
+        }
     }
 
     /// Asks the service to stop. Repeating it is harmless.

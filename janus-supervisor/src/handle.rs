@@ -89,6 +89,9 @@ impl ServiceHandle {
     /// removed, its name is used again, or the shutdown begins. Not so inside a group, where a restart of the group does it, nor
     /// if it is ephemeral.
     ///
+    /// A service that restarts itself this way waits for itself: its run is dropped when the grace is over, which is no failure, and
+    /// the next begins.
+    ///
     /// # Errors
     /// [`RestartError::Terminated`] if it has terminated otherwise, or does so before it runs again: a stop wins.
     /// [`RestartError::Failed`] if it has begun, and failed before it was seen running.
@@ -136,7 +139,9 @@ impl ServiceHandle {
         })
     }
 
-    /// Asks it to stop, waits until it has, and has the supervisor forget it. Answers its last state. Repeating it is harmless.
+    /// Asks it to stop, waits until it has, and has the supervisor forget it. Answers its last state. Repeating it is harmless. A
+    /// service that removes itself this way waits for itself, is dropped when its grace is over, and is not forgotten:
+    /// [`SpawnOptions::ephemeral`](crate::SpawnOptions::ephemeral) does that.
     ///
     /// # Cancel safety
     /// The request to stop stands, once this has been polled; whether it is forgotten, is open.

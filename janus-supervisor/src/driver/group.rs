@@ -20,7 +20,7 @@ use crate::shared::Shared;
 use crate::spawn::{Enrolled, GroupPlan, Kind, enroll};
 use crate::{
     CancellationToken, EventKind, JanusService, RestartPolicy, RunOutcome, ServiceError,
-    TerminationReason, clock, notify,
+    StopReason, TerminationReason, clock, notify,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -139,7 +139,14 @@ impl JanusService for GroupService {
                 GroupCommand::Wait => {}
                 GroupCommand::Start(child) => family.permit(child, |permit| permit.go += 1),
                 GroupCommand::Halt(child) => family.permit(child, |permit| permit.halt = permit.go),
-                GroupCommand::Stop(child) => family.children[child].0.request_stop(),
+                GroupCommand::Stop(child) => {
+                    let child = &family.children[child].0;
+                    if notify::stop_reason() == Some(StopReason::Shutdown) {
+                        child.request_shutdown();
+                    } else {
+                        child.request_stop();
+                    }
+                }
                 GroupCommand::Finish(end) => return self.outcome(end, &family),
             }
             if machine.is_up() {

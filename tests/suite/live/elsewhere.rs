@@ -1,0 +1,127 @@
+//! Services on a runtime of their own: `SpawnOptions::on`.
+
+use janus_supervisor::{
+    JanusSupervisor, Readiness, SpawnError, SpawnOptions, TerminationReason, notify, service_fn,
+};
+use janus_tests::{Recorder, Script, Turn, config, within_a_minute};
+use std::sync::{Arc, Mutex, mpsc};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::unbounded_channel;
+
+fn runtime(name: &str) -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    let builder = builder.worker_threads(1).thread_name(name);
+    builder.enable_all().build().unwrap()
+}
+
+fn supervisor() -> JanusSupervisor {
+    JanusSupervisor::new(config(&Arc::<Recorder>::default()))
+}
+
+/// Every run of it, also those after a failure; the others stay where they were spawned.
+#[test]
+fn every_run_of_a_service_is_on_the_runtime_it_was_given() {
+    within_a_minute(|| {
+        let (here, there) = (runtime("here"), runtime("there"));
+        here.block_on(async {
+            let supervisor = supervisor();
+            let (tell, mut told) = unbounded_channel();
+            let teller = |name: &'static str| {
+                let tell = tell.clone();
+                service_fn(name, move |_cancel| {
+                    let thread = std::thread::current().name().map(str::to_owned);
+                    let told = tell.send((name, thread.unwrap_or_default()));
+                    async move {
+                        told?;
+                        Err("again".into())
+                    }
+                })
+            };
+            let options = SpawnOptions::default().on(there.handle().clone());
+            supervisor
+                .spawn_service_with_options(teller("elsewhere"), options)
+                .unwrap();
+            supervisor.spawn_service(teller("at home")).unwrap();
+            let mut seen = [0, 0];
+            while seen.iter().any(|n| *n < 3) {
+                let (name, thread) = told.recv().await.unwrap();
+                let away = name == "elsewhere";
+                assert_eq!(thread, if away { "there" } else { "here" });
+                seen[usize::from(away)] += 1;
+            }
+            supervisor.trigger_shutdown();
+            assert!(supervisor.wait_for_drain().await.is_clean());
+        });
+    });
+}
+
+/// A bulkhead: the only thread there is taken, and everything here goes on.
+#[test]
+fn a_service_that_blocks_another_runtime_holds_up_nobody_here() {
+    within_a_minute(|| {
+        let (here, there) = (runtime("here"), runtime("there"));
+        here.block_on(async {
+            let supervisor = supervisor();
+            let (let_go, go) = mpsc::channel::<()>();
+            let go = Arc::new(Mutex::new(go));
+            let blocks = service_fn("blocks", move |_cancel| {
+                let go = Arc::clone(&go);
+                async move {
+                    notify::ready();
+                    let _over = go.lock().map_err(|_| "poisoned")?.recv();
+                    Ok(())
+                }
+            });
+            let options = SpawnOptions::default().with_readiness(Readiness::Notify);
+            let options = options.on(there.handle().clone());
+            let blocks = supervisor
+                .spawn_service_with_options(blocks, options)
+                .unwrap();
+            let turns = [Turn::Fail("x"), Turn::Complete];
+            let it = supervisor.spawn_service(Script::new("it", turns)).unwrap();
+            assert_eq!(it.terminated().await, TerminationReason::Completed);
+            assert_eq!(it.snapshot().start_count, 2);
+            assert!(!blocks.phase().is_terminal());
+            drop(let_go);
+            assert_eq!(blocks.terminated().await, TerminationReason::Completed);
+        });
+    });
+}
+
+/// It is registered like any other, and obeys like any other.
+#[test]
+fn a_service_elsewhere_is_stopped_restarted_and_removed_from_here() {
+    within_a_minute(|| {
+        let (here, there) = (runtime("here"), runtime("there"));
+        here.block_on(async {
+            let supervisor = supervisor();
+            let options = SpawnOptions::default().on(there.handle().clone());
+            let it = Script::new("it", []);
+            let it = supervisor.spawn_service_with_options(it, options).unwrap();
+            assert!(it.wait_ready().await);
+            it.restart().await.unwrap();
+            assert_eq!(it.snapshot().start_count, 2);
+            assert_eq!(it.stop().await, TerminationReason::Cancelled);
+            it.remove().await;
+            assert!(supervisor.service("it").is_none());
+        });
+    });
+}
+
+/// With a runtime named, none is needed where it is spawned.
+#[test]
+fn a_service_can_be_spawned_elsewhere_from_outside_any_runtime() {
+    within_a_minute(|| {
+        let there = runtime("there");
+        let supervisor = supervisor();
+        let refused = supervisor.spawn_service(Script::new("it", []));
+        assert!(matches!(refused, Err(SpawnError::NoRuntime { .. })));
+        let options = SpawnOptions::default().on(there.handle().clone());
+        let it = Script::new("it", [Turn::Complete]);
+        let it = supervisor.spawn_service_with_options(it, options).unwrap();
+        assert_eq!(
+            there.block_on(it.terminated()),
+            TerminationReason::Completed
+        );
+    });
+}
