@@ -96,6 +96,8 @@ struct Said {
     halted: Option<(u32, StopReason)>,
     /// The place among those that start that it was given last.
     granted: Option<Ticket>,
+    /// Which of the supervisor's own services it starts after.
+    after: Vec<Arc<str>>,
     /// Its value, if it may begin anew.
     dormant: Option<Dormant>,
     /// Where to find it, if it has begun anew.
@@ -141,8 +143,9 @@ impl ServiceCell {
     }
 
     /// The same service in another life, as newly registered.
-    pub(crate) fn anew(&self, now: Instant, id: u64, seed: u64) -> Self {
+    pub(crate) fn anew(&self, now: Instant, id: u64, seed: u64, gated: bool) -> Self {
         let machine = self.with_machine(|machine| machine.anew(now, seed));
+        let machine = if gated { machine.gated() } else { machine };
         Self::new(
             Arc::clone(&self.name),
             id,
@@ -227,7 +230,12 @@ impl ServiceCell {
 
     /// Gives the service a place among those that start, that it has waited for.
     pub(crate) fn grant_start(&self, ticket: Ticket) {
-        self.lock().said.get_or_insert_default().granted = Some(ticket);
+        {
+            let mut inner = self.lock();
+            let granted = &mut inner.said.get_or_insert_default().granted;
+            // Tickets only grow, so one that comes late changes nothing.
+            *granted = (*granted).max(Some(ticket));
+        }
         if let Some(news) = &self.news {
             logged(|| news.notify_one());
         }
@@ -388,6 +396,20 @@ impl ServiceCell {
             let reason = lifecycle.termination_reason();
             matches!(reason, Some(TerminationReason::CircuitBreakerOpen { .. }))
         })
+    }
+
+    /// Notes which services it starts after.
+    pub(crate) fn set_after(&self, after: Vec<Arc<str>>) {
+        self.lock().said.get_or_insert_default().after = after;
+    }
+
+    /// Which services it starts after.
+    pub(crate) fn after(&self) -> Vec<Arc<str>> {
+        let inner = self.lock();
+        inner
+            .said
+            .as_ref()
+            .map_or_else(Vec::new, |said| said.after.clone())
     }
 
     /// Keeps the value of a service whose task is about to be over.

@@ -137,7 +137,8 @@ impl SupervisorConfig {
 
     /// Sets how far restarts of all services together are to be apart, at least: after an outage that they have in common, not all of
     /// them come back in one instant. A restart has its turn when its own delay is over and that of the one before it is so long
-    /// ago. First starts do not wait for a turn, nor do [restarts by hand](crate::ServiceHandle::restart).
+    /// ago. First starts do not wait for a turn, those in a group that runs again included, nor do
+    /// [restarts by hand](crate::ServiceHandle::restart).
     #[must_use]
     pub fn with_restart_spread(mut self, gap: Duration) -> Self {
         self.restart_spread = gap;

@@ -86,7 +86,7 @@ impl ServiceHandle {
     ///
     /// A service that its breaker has terminated begins anew, as if it had been removed and spawned once more with the same value
     /// and settings: start count 1, a new [`id`](Self::id), and all its handles follow. Its value is kept for that until it is
-    /// removed, its name is used again, or the shutdown begins. Not so inside a group, where a restart of the group does it, nor
+    /// removed, its name is used again, or the shutdown begins; one that holds a supervisor keeps the fleet alive so long. Not so inside a group, where a restart of the group does it, nor
     /// if it is ephemeral.
     ///
     /// A service that restarts itself this way waits for itself: its run is dropped when the grace is over, which is no failure, and

@@ -7,20 +7,28 @@ use crate::cell::ServiceCell;
 use crate::driver::monitor;
 use crate::driver::service::{Task, drive};
 use crate::shared::Shared;
-use crate::{JanusService, clock};
+use crate::{JanusService, clock, spawn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 
 /// The value of a service whose task is over, and where it ran.
 pub(crate) struct Dormant {
-    service: Box<dyn Wake>,
+    service: Option<Box<dyn Wake>>,
     runtime: Handle,
 }
 
 impl Dormant {
     pub(crate) fn new<S: JanusService>(service: S, runtime: Handle) -> Self {
-        let service = Box::new(service);
+        let service: Option<Box<dyn Wake>> = Some(Box::new(service));
         Self { service, runtime }
+    }
+}
+
+/// Its drop may need what its runs had around them.
+impl Drop for Dormant {
+    fn drop(&mut self) {
+        let _inside = self.runtime.enter();
+        self.service = None;
     }
 }
 
@@ -66,12 +74,26 @@ pub(crate) fn revive(shared: &Arc<Shared>, old: &Arc<ServiceCell>) {
     }
     let now = clock::now();
     let (id, seed) = shared.next_id();
-    let new = Arc::new(old.anew(now, id, seed));
-    let Some(Dormant { service, runtime }) = shared.registry.succeed(old, &new) else {
+    // What is left of those that it started after; none of them, if one has been spawned after it since.
+    let name = &*old.name;
+    let known = |on: &Arc<str>| spawn::dependencies(shared, name, std::slice::from_ref(on)).ok();
+    let after: Vec<_> = old.after().iter().filter_map(known).flatten().collect();
+    let in_order = shared.check_order(name, &after).is_ok();
+    let after = if in_order { after } else { Vec::new() };
+    let new = Arc::new(old.anew(now, id, seed, !after.is_empty()));
+    let Some(mut dormant) = shared.registry.succeed(old, &new) else {
         return;
     };
-    shared.introduce(&new, now, &[Arc::clone(old)], Vec::new());
+    let runtime = dormant.runtime.clone();
+    if Handle::try_current().is_ok() {
+        // Those who listen for all may have gone with their runtime. If they cannot be installed, `run_until_shutdown` says so.
+        let _told_later = shared.ensure_signals();
+        shared.ensure_relay();
+    }
+    shared.introduce(&new, now, &[Arc::clone(old)], after);
     monitor::watch(&new, &runtime);
     let task = Task::new(new, Arc::clone(shared));
-    service.wake(task, shared, &runtime);
+    if let Some(service) = dormant.service.take() {
+        service.wake(task, shared, &runtime);
+    }
 }

@@ -270,9 +270,7 @@ impl Shared {
             return;
         }
         let mut cells = self.registry.top();
-        for cell in &cells {
-            cell.drop_dormant();
-        }
+        let all = cells.clone();
         if self.has_order.load(SeqCst) {
             let order = self.order();
             cells.retain(|cell| order.may_stop(&cell.name));
@@ -281,6 +279,10 @@ impl Shared {
             cell.request_shutdown();
         }
         logged(|| self.changed.notify_waiters());
+        // Last: whoever drops something takes as long as it takes.
+        for cell in &all {
+            cell.drop_dormant();
+        }
     }
 
     /// Ends all grace: drops every service that is left.

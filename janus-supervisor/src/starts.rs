@@ -27,6 +27,11 @@ impl Starts {
         self.limit().take_turn(now)
     }
 
+    /// Somebody else may have this turn.
+    pub(crate) fn give_back(&self, turn: Instant, now: Instant) {
+        self.limit().give_back(turn, now);
+    }
+
     /// A place for this service, or one in the queue; answers whether it is the former. Otherwise the service hears when it is.
     pub(crate) fn enter(&self, cell: &Arc<ServiceCell>) -> (Ticket, bool) {
         self.limit().enter(Arc::clone(cell))

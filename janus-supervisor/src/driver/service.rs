@@ -85,6 +85,8 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
                 }
             }
             Command::Ask { spread } => {
+                // What was told last may have been told with a later clock.
+                now = clock::now();
                 next = task.ask(now, spread);
                 continue;
             }
@@ -125,7 +127,7 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
             };
             if !entered {
                 entered = true;
-                task.entered();
+                task.entered(now);
             }
             // Whoever does not wait need not be woken.
             let goes_on = end.is_ready() || next.deadline.is_some_and(|at| at <= now);
@@ -291,8 +293,18 @@ pub(crate) struct Task {
     failures: FailureLog,
     /// The group it is in, if it is in one.
     parent: Option<Box<Parent>>,
-    /// Its place among those that start, or in the queue for one.
-    place: Option<Ticket>,
+    held: Held,
+}
+
+/// What a service has of the supervisor's limit on starts.
+#[derive(Debug, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    /// A turn that it waits for.
+    Turn(Instant),
+    /// A place among those that start, or in the queue for one.
+    Place(Ticket),
 }
 
 impl Task {
@@ -302,7 +314,7 @@ impl Task {
             shared,
             failures: FailureLog::default(),
             parent: None,
-            place: None,
+            held: Held::Nothing,
         }
     }
 
@@ -333,7 +345,7 @@ impl Task {
                 self.publish(now, step);
                 // Whoever begins a run keeps its place until that has been entered.
                 if step.command != Command::Run {
-                    self.give_up_place();
+                    self.give_up(now);
                 }
                 Next {
                     command: step.command,
@@ -377,36 +389,52 @@ impl Task {
 
     /// Asks the supervisor's limit whether a run may begin.
     fn ask(&mut self, now: Instant, spread: bool) -> Next {
+        let wait = |task: &Self| Next {
+            command: Command::Wait,
+            deadline: task.cell.with_machine(|machine| machine.deadline()),
+        };
+        if !self.cell.with_machine(|machine| machine.is_starting()) {
+            // Its group has taken back what it allowed, in the same breath.
+            return wait(self);
+        }
         let turn = match &self.shared.starts {
             Some(starts) if spread => starts.take_turn(now),
             _ => Turn::Go,
         };
-        if let (Some(starts), Turn::Go) = (&self.shared.starts, turn) {
-            let (ticket, is_free) = starts.enter(&self.cell);
-            self.place = Some(ticket);
-            if !is_free {
-                return Next {
-                    command: Command::Wait,
-                    deadline: None,
-                };
+        match (turn, &self.shared.starts) {
+            (Turn::At(at), _) => self.held = Held::Turn(at),
+            (Turn::Go, Some(starts)) => {
+                let (ticket, is_free) = starts.enter(&self.cell);
+                self.held = Held::Place(ticket);
+                if !is_free {
+                    return wait(self);
+                }
             }
+            (Turn::Go, None) => {}
         }
         self.tell(now, Input::Turn(turn))
     }
 
-    /// Lets the next one start, if this service has a place that it does not need any more.
-    fn give_up_place(&mut self) {
-        if self.place.is_some() && !self.cell.with_machine(|machine| machine.is_starting()) {
-            let place = self.place.take();
-            if let (Some(starts), Some(place)) = (&self.shared.starts, place) {
-                starts.leave(place);
-            }
+    /// Lets others have what this service does not need any more of the supervisor's limit.
+    fn give_up(&mut self, now: Instant) {
+        let is_needed = match self.held {
+            Held::Nothing => return,
+            Held::Turn(_) => self.cell.with_machine(|machine| machine.is_put_off()),
+            Held::Place(_) => self.cell.with_machine(|machine| machine.is_starting()),
+        };
+        if is_needed {
+            return;
+        }
+        match (std::mem::take(&mut self.held), &self.shared.starts) {
+            (Held::Turn(at), Some(starts)) => starts.give_back(at, now),
+            (Held::Place(ticket), Some(starts)) => starts.leave(ticket),
+            _ => {}
         }
     }
 
     /// The run has been polled for the first time: now it is ready, unless it has yet to say so.
-    fn entered(&mut self) {
-        self.give_up_place();
+    fn entered(&mut self, now: Instant) {
+        self.give_up(now);
         let is_ready = || self.cell.read(ServiceLifecycle::phase) == ServicePhase::Running;
         if let Some(parent) = &self.parent {
             if is_ready() {
@@ -439,7 +467,11 @@ impl Task {
     /// Tells what the run has said, or that one may begin, and that time has passed.
     fn tell_news(&mut self) -> Next {
         let now = clock::now();
-        if self.place.is_some() && self.cell.granted() == self.place {
+        let granted = match self.held {
+            Held::Place(ticket) => self.cell.granted() == Some(ticket),
+            Held::Nothing | Held::Turn(_) => false,
+        };
+        if granted {
             let begins = self.tell(now, Input::Turn(Turn::Go));
             if begins.command == Command::Run {
                 return begins;

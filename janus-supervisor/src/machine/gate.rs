@@ -85,6 +85,11 @@ impl Gate {
         self.turn.as_deref() == Some(&Limited::Asked)
     }
 
+    /// Whether it has been told that it is its turn, and has not begun.
+    pub(super) fn is_granted(&self) -> bool {
+        self.turn.as_deref() == Some(&Limited::Granted)
+    }
+
     /// Until when it was put off.
     pub(super) fn put_off_until(&self) -> Option<Instant> {
         match self.turn.as_deref() {
@@ -104,6 +109,11 @@ impl Gate {
         };
         self.set_turn(Limited::Asked);
         Pass::Ask { spread }
+    }
+
+    /// The next run waits for no turn of its own.
+    pub(super) fn skip_turn(&mut self, now: Instant) {
+        self.set_turn(Limited::PutOff(now));
     }
 
     fn set_turn(&mut self, to: Limited) {

@@ -1,7 +1,7 @@
 //! How many services may start at a time, and how far their restarts are to be apart.
 
 use super::protocol::Turn;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// A place among those that start, or in the queue for one.
@@ -21,6 +21,8 @@ pub(crate) struct StartLimit<W> {
     next: Ticket,
     /// When the last of the restarts that were spread has its turn.
     last_turn: Option<Instant>,
+    /// Turns before that one that were given back. They are apart from one another as all turns are.
+    given_back: BTreeSet<Instant>,
 }
 
 impl<W> StartLimit<W> {
@@ -33,6 +35,7 @@ impl<W> StartLimit<W> {
             queue: BTreeMap::new(),
             next: Ticket(0),
             last_turn: None,
+            given_back: BTreeSet::new(),
         }
     }
 
@@ -46,6 +49,11 @@ impl<W> StartLimit<W> {
         if self.spread.is_zero() {
             return Turn::Go;
         }
+        // Those of the past are gone. What is left is apart from the turns that are still to come.
+        self.given_back = self.given_back.split_off(&now);
+        if let Some(at) = self.given_back.pop_first() {
+            return if at > now { Turn::At(at) } else { Turn::Go };
+        }
         // At the end of time there is no later turn: then they are not spread any more.
         let free = self
             .last_turn
@@ -53,6 +61,13 @@ impl<W> StartLimit<W> {
         let at = free.map_or(now, |free| free.max(now));
         self.last_turn = Some(at);
         if at > now { Turn::At(at) } else { Turn::Go }
+    }
+
+    /// Gives a turn back that is still to come.
+    pub(crate) fn give_back(&mut self, turn: Instant, now: Instant) {
+        if turn > now {
+            self.given_back.insert(turn);
+        }
     }
 
     /// Takes a place, or one in the queue; answers whether it is the former.
@@ -133,6 +148,22 @@ mod tests {
         assert_eq!(limit.take_turn(t0 + S / 2), Turn::At(t0 + 3 * S));
         assert_eq!(limit.take_turn(t0 + 9 * S), Turn::Go);
         assert_eq!(limit.take_turn(t0 + 9 * S), Turn::At(t0 + 10 * S));
+    }
+
+    #[test]
+    fn a_turn_that_is_given_back_goes_to_the_next_who_asks() {
+        let t0 = crate::clock::now();
+        let mut limit = limit(1, S);
+        let turns: Vec<_> = (0..4).map(|_| limit.take_turn(t0)).collect();
+        assert_eq!(turns[3], Turn::At(t0 + 3 * S));
+        limit.give_back(t0 + 2 * S, t0);
+        limit.give_back(t0 + S, t0);
+        assert_eq!(limit.take_turn(t0), Turn::At(t0 + S));
+        assert_eq!(limit.take_turn(t0 + 2 * S), Turn::Go);
+        assert_eq!(limit.take_turn(t0 + 2 * S), Turn::At(t0 + 4 * S));
+        limit.give_back(t0 + 4 * S, t0 + 5 * S);
+        assert_eq!(limit.take_turn(t0 + 5 * S), Turn::Go, "it is over");
+        assert_eq!(limit.take_turn(t0 + 5 * S), Turn::At(t0 + 6 * S));
     }
 
     #[test]

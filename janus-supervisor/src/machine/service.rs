@@ -140,6 +140,11 @@ impl ServiceMachine {
         }
     }
 
+    /// Whether it was put off, and waits for its turn.
+    pub(crate) fn is_put_off(&self) -> bool {
+        matches!(self.state, State::BackingOff) && self.gate.put_off_until().is_some()
+    }
+
     /// The same service with nothing behind it, as newly made, and free to begin.
     #[must_use]
     pub fn anew(&self, now: Instant, seed: u64) -> Self {
@@ -201,9 +206,11 @@ impl ServiceMachine {
             State::Starting { since } => self.watch.start_timeout_at(since),
             State::Running { .. } => earlier(self.backoff.cooldown_at(), self.watch.watchdog_at()),
             State::BackingOff if !self.gate.may_begin() || self.gate.is_asking() => None,
-            State::BackingOff if self.gate.put_off_until().is_some() => self.gate.put_off_until(),
             State::BackingOff if self.gate.is_at_once() => Some(self.lifecycle.phase_since()),
-            State::BackingOff => self.lifecycle.retry().map(|retry| retry.at),
+            State::BackingOff => {
+                let due = self.lifecycle.retry().map(|retry| retry.at);
+                due.max(self.gate.put_off_until())
+            }
             State::Halting { abort_at, .. } | State::Stopping { abort_at, .. } => abort_at,
         }
     }
@@ -316,6 +323,7 @@ impl ServiceMachine {
             }
             (State::Starting { since } | State::Running { since }, Input::Restart) => {
                 self.forget_failures(now, step);
+                self.gate.skip_turn(now);
                 self.halt(now, since, step);
                 Ok(())
             }

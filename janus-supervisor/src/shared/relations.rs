@@ -44,6 +44,7 @@ impl Shared {
         if !after.is_empty() {
             // First, so that whoever becomes ready from now on says so.
             self.has_order.store(true, SeqCst);
+            cell.set_after(after.iter().map(|on| Arc::clone(&on.name)).collect());
             let names: Vec<_> = after
                 .iter()
                 .map(|on| (Arc::clone(&on.name), on.id))

@@ -109,6 +109,40 @@ fn a_restart_by_hand_is_not_put_off() {
     );
 }
 
+/// Its clock may be a little behind the one that said that it was due.
+#[test]
+fn a_turn_is_taken_whatever_the_clock_of_the_answer_says() {
+    check_with(
+        machine(t0()).limited(),
+        OnFailure,
+        &[(0, Start), (0, Go), (10, Fail), (110, Tick), (109, Go)],
+        &[
+            "0 Start: ask",
+            "0 Go: run | 1 running",
+            "10 Fail: wait until 110 | 1 failed with error boom after 10, backing off #1 100",
+            "110 Tick: ask for a turn",
+            "109 Go: run until 10109 | 2 restarting, running",
+        ],
+    );
+}
+
+/// The run that somebody has ended for another one is followed by that, whenever others have their turn.
+#[test]
+fn a_restart_by_hand_of_a_running_one_is_not_put_off_either() {
+    check_with(
+        machine(t0()).limited(),
+        OnFailure,
+        &[(0, Start), (0, Go), (10, Restart), (12, Clean), (12, Tick)],
+        &[
+            "0 Start: ask",
+            "0 Go: run | 1 running",
+            "10 Restart: stop until 40",
+            "12 Clean: wait until 12 | 1 cancelled after 12, backing off #0 0",
+            "12 Tick: ask",
+        ],
+    );
+}
+
 /// It asks when its group lets it run, and its place is not its own any more when the group takes that back.
 #[test]
 fn a_gated_service_asks_when_it_is_permitted_to_run() {

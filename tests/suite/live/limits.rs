@@ -260,3 +260,39 @@ async fn nobody_is_forgotten_in_the_queue() {
     supervisor.trigger_shutdown();
     assert!(supervisor.wait_for_drain().await.is_clean());
 }
+
+/// What an earlier run says while its service is in the queue is no turn.
+#[tokio::test(start_paused = true)]
+async fn news_of_an_earlier_run_gives_nobody_a_place() {
+    let supervisor = supervisor(|config| config.with_max_concurrent_starts(1));
+    let said = Arc::<std::sync::Mutex<Option<notify::Notifier>>>::default();
+    let (runs, heard) = (Arc::<AtomicUsize>::default(), Arc::clone(&said));
+    let run = Arc::clone(&runs);
+    let it = service_fn("it", move |cancel| {
+        heard.lock().unwrap().get_or_insert_with(notify::current);
+        let first = run.fetch_add(1, SeqCst) == 0;
+        async move {
+            if first {
+                return Err("boom".into());
+            }
+            cancel.cancelled().await;
+            Ok(())
+        }
+    });
+    let it = supervisor.spawn_service(it).unwrap();
+    settle().await;
+    let blocks = Script::new("blocks", [Turn::until_cancelled()]);
+    let blocks = supervisor
+        .spawn_service_with_options(blocks, notifies())
+        .unwrap();
+    tokio::time::sleep(secs(1)).await;
+    let early = said.lock().unwrap().clone().unwrap();
+    for _ in 0..3 {
+        early.ready();
+        settle().await;
+    }
+    assert_eq!(it.phase(), ServicePhase::BackingOff);
+    assert_eq!(runs.load(SeqCst), 1, "it is still in the queue");
+    within_an_hour(blocks.stop()).await;
+    assert!(within_an_hour(it.wait_ready()).await);
+}

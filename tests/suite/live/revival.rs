@@ -1,13 +1,15 @@
 //! A service that its breaker has terminated begins anew when somebody restarts it.
 
 use super::supervisor;
+use futures_util::FutureExt;
 use janus_supervisor::{
-    BackoffConfig, EventKind, Group, JanusSupervisor, Jitter, RestartError, ServiceHandle,
-    ServicePhase, SpawnError, SpawnOptions, Strategy, TerminationReason, service_fn,
+    AutoShutdown, BackoffConfig, EventKind, Group, JanusSupervisor, Jitter, Observer, Readiness,
+    RestartError, ServiceEvent, ServiceHandle, ServicePhase, SpawnError, SpawnOptions, Strategy,
+    TerminationReason, service_fn,
 };
 use janus_tests::{Recorder, Script, Turn, config, ms, settle, within_an_hour};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 /// A breaker that opens on the second failure, and terminates.
 fn fragile() -> SpawnOptions {
@@ -227,4 +229,116 @@ async fn a_child_of_a_group_does_not_begin_anew_alone() {
     settle().await;
     let child = supervisor.service("group/child").unwrap();
     assert_eq!(child.phase(), ServicePhase::Running);
+}
+
+/// Whoever cancels the token directly has begun the shutdown, before anybody has been told.
+#[tokio::test(start_paused = true)]
+async fn nothing_begins_anew_once_the_token_is_cancelled() {
+    let (supervisor, recorder, _) = supervisor();
+    let (it, _) = broken(&supervisor, fragile()).await.unwrap();
+    supervisor.cancel_token().cancel();
+    let refused = it.restart().now_or_never();
+    assert!(matches!(
+        refused,
+        Some(Err(RestartError::Terminated { .. }))
+    ));
+    assert!(within_an_hour(supervisor.wait_for_drain()).await.is_clean());
+    let kinds = recorder.events().into_iter().map(|event| event.kind);
+    let registered = kinds.filter(|kind| matches!(kind, EventKind::Registered));
+    assert_eq!(registered.count(), 1);
+}
+
+/// What somebody does when a service has terminated, and its task is still on its last lines.
+type OnEnd = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct AtTheEnd(Mutex<Option<OnEnd>>);
+
+impl Observer for AtTheEnd {
+    fn observe(&self, event: &ServiceEvent) {
+        if matches!(event.kind, EventKind::Terminated { .. }) {
+            let act = self.0.lock().unwrap().take();
+            act.into_iter().for_each(|act| act());
+        }
+    }
+}
+
+fn with_end(act: impl FnOnce(&JanusSupervisor) -> OnEnd) -> JanusSupervisor {
+    let at_the_end = Arc::<AtTheEnd>::default();
+    let recorder = Arc::<Recorder>::default();
+    let settings = config(&recorder).with_observer(Arc::clone(&at_the_end) as Arc<_>);
+    let supervisor = JanusSupervisor::new(settings);
+    *at_the_end.0.lock().unwrap() = Some(act(&supervisor));
+    supervisor
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_is_not_kept_for_one_that_was_removed_on_its_last_lines() {
+    let supervisor = with_end(|supervisor| {
+        let supervisor = supervisor.clone();
+        Box::new(move || drop(supervisor.remove_service("it").unwrap()))
+    });
+    let (it, dropped) = broken(&supervisor, fragile()).await.unwrap();
+    assert!(dropped.load(SeqCst));
+    assert!(within_an_hour(it.restart()).await.is_err());
+}
+
+/// Both wait for the same end, and the restart comes first: the next life is removed, too.
+#[tokio::test(start_paused = true)]
+async fn a_removal_is_not_lost_to_a_restart() {
+    type Asked = Mutex<Option<futures_util::future::BoxFuture<'static, bool>>>;
+    let asked: Arc<(Asked, Asked)> = Arc::default();
+    let supervisor = with_end(|supervisor| {
+        let (supervisor, asked) = (supervisor.clone(), Arc::clone(&asked));
+        Box::new(move || {
+            let it = supervisor.service("it").unwrap();
+            let again = it.clone();
+            let mut restart = async move { again.restart().await.is_ok() }.boxed();
+            let mut remove = async move { it.remove().await.termination_reason.is_some() }.boxed();
+            assert_eq!((&mut restart).now_or_never(), None);
+            assert_eq!((&mut remove).now_or_never(), None);
+            *asked.0.lock().unwrap() = Some(restart);
+            *asked.1.lock().unwrap() = Some(remove);
+        })
+    });
+    let it = supervisor.spawn_service_with_options(mended("it"), fragile());
+    within_an_hour(it.unwrap().terminated()).await;
+    let mut restart = asked.0.lock().unwrap().take().unwrap();
+    let remove = asked.1.lock().unwrap().take().unwrap();
+    assert_eq!((&mut restart).now_or_never(), None, "it has begun anew");
+    assert!(within_an_hour(remove).await);
+    assert!(!within_an_hour(restart).await, "a stop wins");
+    assert!(supervisor.service("it").is_none());
+    assert_eq!(supervisor.metrics().snapshot().active_services, 0);
+}
+
+/// It still has to say that it is ready, and its end still means something to the supervisor.
+#[tokio::test(start_paused = true)]
+async fn all_its_settings_are_kept() {
+    let recorder = Arc::<Recorder>::default();
+    let settings = config(&recorder).with_auto_shutdown(AutoShutdown::AllSignificant);
+    let supervisor = JanusSupervisor::new(settings);
+    let turns = [
+        Turn::Fail("a"),
+        Turn::Fail("b"),
+        Turn::Complete.after(ms(500)),
+    ];
+    let options = fragile().with_readiness(Readiness::Notify).significant();
+    let it = supervisor.spawn_service_with_options(Script::new("it", turns), options);
+    let it = it.unwrap();
+    let other = Script::new("other", [Turn::Complete.after(ms(100))]);
+    let options = SpawnOptions::default().significant();
+    supervisor
+        .spawn_service_with_options(other, options)
+        .unwrap();
+    assert_eq!(within_an_hour(it.terminated()).await, opened());
+    assert_eq!(it.restart().now_or_never(), None);
+    settle().await;
+    assert_eq!(it.phase(), ServicePhase::Starting);
+    assert_eq!(
+        within_an_hour(it.terminated()).await,
+        TerminationReason::Completed
+    );
+    let report = within_an_hour(supervisor.run_until_shutdown()).await;
+    assert!(report.unwrap().drain.is_clean());
 }

@@ -39,8 +39,10 @@ impl ServiceMachine {
         now: Instant,
         step: &mut Step,
     ) -> Result<(), TransitionError> {
-        let is_due =
-            self.gate.is_at_once() || self.lifecycle.retry().is_some_and(|retry| retry.at <= now);
+        // It has asked only when it was due; what the clock of the answer says does not matter.
+        let is_due = self.gate.is_at_once()
+            || self.gate.is_granted()
+            || self.lifecycle.retry().is_some_and(|retry| retry.at <= now);
         if is_due && self.gate.may_begin() && self.passes(now, true, step) {
             self.lifecycle.transition_to_restarting(now)?;
             self.tell(step, EventKind::Restarting);
