@@ -1,10 +1,12 @@
 //! What the tests of the whole workspace are made of: services that follow a script, and an observer that writes everything
 //! down.
 
+mod dice;
 mod recorder;
 mod script;
 mod story;
 
+pub use dice::Dice;
 pub use recorder::Recorder;
 pub use script::{Script, ScriptLog, Turn};
 pub use story::Story;

@@ -300,3 +300,45 @@ async fn what_hangs_is_restarted_if_it_can_be_dropped_and_named_as_stuck_if_not(
     let drained = tokio::time::timeout(secs(60), supervisor.wait_for_drain()).await;
     assert_eq!(drained.unwrap().stuck, [""; 0]);
 }
+
+/// An observer, or whoever reads the log, may take longer than a backoff lasts. What was ahead when the delay was drawn has then
+/// passed before anybody waits for it, which must not be taken for too early for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delay_that_is_over_before_it_is_waited_for_is_over() {
+    struct Slow;
+    impl janus_supervisor::Observer for Slow {
+        fn observe(&self, event: &janus_supervisor::ServiceEvent) {
+            if matches!(event.kind, EventKind::BackingOff { .. }) {
+                std::thread::park_timeout(ms(50));
+            }
+        }
+    }
+    // Another timer all the time, so that the runtime's timers move on meanwhile.
+    tokio::spawn(async {
+        loop {
+            tokio::time::sleep(ms(1)).await;
+        }
+    });
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder).with_observer(Arc::new(Slow)));
+    let script = Script::new("feed", [Turn::Fail("x"), Turn::until_cancelled()]);
+    let backoff = BackoffConfig::new(ms(5), ms(5)).with_jitter(janus_supervisor::Jitter::None);
+    let feed = supervisor
+        .spawn_service_with_options(script, SpawnOptions::with_backoff(backoff))
+        .unwrap();
+    let (tell, told) = mpsc::channel();
+    let watched = feed.clone();
+    // On a thread of its own: a task that spins takes its worker with it.
+    std::thread::spawn(move || {
+        while watched.snapshot().start_count < 2 {
+            std::thread::park_timeout(ms(5));
+        }
+        tell.send(())
+    });
+    let come_back = tokio::task::spawn_blocking(move || told.recv_timeout(secs(10)));
+    if come_back.await.unwrap().is_err() {
+        // A panic would wait for the worker that spins.
+        std::process::abort();
+    }
+    assert_eq!(feed.stop().await, TerminationReason::Cancelled);
+}

@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{clippy, clock, doc, edges, examples, fmt, outside, package, test, unreached};
+use crate::{
+    chaos, clippy, clock, doc, edges, examples, fmt, outside, package, soak, test, unreached,
+};
 
 /// One step of the CI, which is a chore of its own as well.
 pub(crate) struct Step {
@@ -58,6 +60,16 @@ pub(crate) const STEPS: &[Step] = &[
         name: "outside",
         about: "a program outside this workspace works",
         run: outside::run,
+    },
+    Step {
+        name: "chaos",
+        about: "a few fleets end well, whatever happens to them",
+        run: chaos::in_ci,
+    },
+    Step {
+        name: "soak",
+        about: "a short storm over two thousand services ends flat",
+        run: soak::in_ci,
     },
     Step {
         name: "package",

@@ -9,6 +9,7 @@
     reason = "a chore talks to the person who runs it"
 )]
 
+mod chaos;
 mod ci;
 mod clippy;
 mod clock;
@@ -20,6 +21,7 @@ mod fmt;
 mod outside;
 mod package;
 mod process;
+mod soak;
 mod test;
 mod unreached;
 mod workspace;
@@ -51,7 +53,9 @@ fn dispatch(args: &[String]) -> Result<()> {
     match chore.as_str() {
         "help" | "--help" | "-h" => println!("{}", usage()),
         "ci" => ci::run(&Workspace::read()?, rest)?,
+        "chaos" => chaos::run(&Workspace::read()?, rest)?,
         "demo" => demo::run(&Workspace::read()?, rest)?,
+        "soak" => soak::run(&Workspace::read()?, rest)?,
         name => {
             let Some(step) = STEPS.iter().find(|step| step.name == name) else {
                 bail!("there is no chore `{name}`\n\n{}", usage());
@@ -68,7 +72,11 @@ fn usage() -> String {
     let mut text = String::from(
         "usage: cargo xtask <chore>\n\n  \
          ci [--skip-test]   every step below, in this order, until one fails\n  \
-         demo [args]        run the example `fleet`, with the arguments passed on\n\n\
+         demo [args]        run the example `fleet`, with the arguments passed on\n  \
+         chaos [--runs 200] [--seed N]\n                     \
+                            the example `fleet` as a process, paused and ended at any moment\n  \
+         soak [--for 10m] [--services N] [--ephemeral N] [--seed N]\n                     \
+                            thousands of services under a storm\n\n\
          steps of the ci, each a chore of its own:\n",
     );
     for step in STEPS {

@@ -109,6 +109,15 @@ impl Workspace {
         Ok(artifacts)
     }
 
+    /// The program of this name that `cargo <args>` builds.
+    pub(crate) fn program(&self, args: &[&str], name: &str) -> Result<PathBuf> {
+        let built = self.artifacts(args)?;
+        let mut programs = built.into_iter().filter_map(|built| built.executable);
+        programs
+            .find(|program| program.file_stem().is_some_and(|stem| stem == name))
+            .with_context(|| format!("cargo has built no `{name}`"))
+    }
+
     /// Whether a package id of cargo's is one of a member.
     fn owns(&self, id: &Value) -> bool {
         self.packages.iter().any(|package| package.id == *id)

@@ -155,8 +155,10 @@ async fn supervise<S: JanusService>(service: &S, task: &mut Task) {
         })
         .await;
 
-        // What was due at once, without a run or a wait in between, is still at the same time.
-        if slept || woken.signalled || woken.end.is_some() {
+        // What was due at once, without a run or a wait in between, is still at the same time. A deadline that was ahead when `now`
+        // was read and has passed by the first poll was not due at once: the machine would not see that it has passed.
+        let was_ahead = next.deadline.is_some_and(|at| at > now);
+        if slept || was_ahead || woken.signalled || woken.end.is_some() {
             now = clock::now();
         }
         if woken.signalled {
