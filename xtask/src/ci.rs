@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 use crate::{
-    chaos, clippy, clock, doc, edges, examples, fmt, outside, package, soak, test, unreached,
+    chaos, clippy, clock, doc, edges, examples, fmt, outside, package, sim, soak, test, unreached,
 };
 
 /// One step of the CI, which is a chore of its own as well.
@@ -55,6 +55,11 @@ pub(crate) const STEPS: &[Step] = &[
         name: "examples",
         about: "every example builds and runs, but for those that one watches",
         run: examples::run,
+    },
+    Step {
+        name: "sim",
+        about: "2,000 histories of fixed seeds and 500 of fresh ones keep to the model",
+        run: sim::run,
     },
     Step {
         name: "outside",

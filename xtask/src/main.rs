@@ -21,6 +21,7 @@ mod fmt;
 mod outside;
 mod package;
 mod process;
+mod sim;
 mod soak;
 mod test;
 mod unreached;
@@ -56,6 +57,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         "chaos" => chaos::run(&Workspace::read()?, rest)?,
         "demo" => demo::run(&Workspace::read()?, rest)?,
         "soak" => soak::run(&Workspace::read()?, rest)?,
+        "sim" => sim::run_with(&Workspace::read()?, rest)?,
         name => {
             let Some(step) = STEPS.iter().find(|step| step.name == name) else {
                 bail!("there is no chore `{name}`\n\n{}", usage());
@@ -76,7 +78,9 @@ fn usage() -> String {
          chaos [--runs 200] [--seed N]\n                     \
                             the example `fleet` as a process, paused and ended at any moment\n  \
          soak [--for 10m] [--services N] [--ephemeral N] [--seed N]\n                     \
-                            thousands of services under a storm\n\n\
+                            thousands of services under a storm\n  \
+         sim [--seeds N] [--from S] [--fresh N]\n                     \
+                            other histories than the step `sim` lives through\n\n\
          steps of the ci, each a chore of its own:\n",
     );
     for step in STEPS {

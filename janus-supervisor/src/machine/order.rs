@@ -18,10 +18,10 @@ struct Node {
     id: u64,
     after: Vec<Arc<str>>,
     before: BTreeSet<Arc<str>>,
+    /// Those it is after that have neither been up nor ended since it was spawned.
+    awaits: BTreeSet<Arc<str>>,
     /// It was told to start, or needs nobody to tell it.
     started: bool,
-    /// It has been up, or has ended: nobody waits for it any longer.
-    up: bool,
     /// It has ended, and is here only for those that started after it.
     ended: bool,
 }
@@ -91,28 +91,26 @@ impl StartOrder {
             return true;
         }
         let mut names = Vec::new();
+        let mut awaits = BTreeSet::new();
         for dependency in after {
-            let node = Node::new(dependency.id, dependency.up);
             let node = self
                 .nodes
                 .entry(Arc::clone(&dependency.name))
-                .or_insert(node);
-            if node.id == dependency.id && !node.ended && !dependency.up {
-                // It has been up, and is in its backoff now. Who comes up is told by `up`, which answers those who wait.
-                node.up = false;
-            }
+                .or_insert(Node::new(dependency.id));
             node.before.insert(Arc::clone(name));
+            // Its end may have been told by now.
+            let is_over = node.ended || node.id != dependency.id;
+            if !dependency.up && !is_over {
+                awaits.insert(Arc::clone(&dependency.name));
+            }
             names.push(dependency.name);
         }
-        let fresh = Node::new(id, false);
-        let node = self.nodes.entry(Arc::clone(name)).or_insert(fresh);
+        let node = self.nodes.entry(Arc::clone(name)).or_insert(Node::new(id));
         node.begin(id);
         node.after = names;
-        let may_start = self.may_start(name);
-        if let Some(node) = self.nodes.get_mut(name) {
-            node.started = may_start;
-        }
-        may_start
+        node.started = awaits.is_empty();
+        node.awaits = awaits;
+        node.started
     }
 
     /// Another service is about to take the place of this name: if the end of the one before it has not been told, it is now. Answers
@@ -126,18 +124,17 @@ impl StartOrder {
 
     /// A service has become ready. Answers who may start now.
     pub(crate) fn up(&mut self, name: &str, id: u64) -> Vec<(Arc<str>, u64)> {
-        match self.nodes.get_mut(name) {
-            Some(node) if node.id == id && !node.up => node.up = true,
-            _ => return Vec::new(),
+        match self.nodes.get(name) {
+            Some(node) if node.id == id => self.waiting_for(name),
+            _ => Vec::new(),
         }
-        self.waiting_for(name)
     }
 
     /// A service has ended. Answers who may start now, and who may stop now.
     pub(crate) fn end(&mut self, name: &str, id: u64) -> Freed {
         let after = match self.nodes.get_mut(name) {
             Some(node) if node.id == id && !node.ended => {
-                (node.up, node.ended) = (true, true);
+                node.ended = true;
                 std::mem::take(&mut node.after)
             }
             _ => return Freed::default(),
@@ -177,45 +174,42 @@ impl StartOrder {
         }
     }
 
-    /// Those that are to start after `name`, and wait for nobody else: from now on, they have been told.
+    /// Those that have waited for `name`, and wait for nobody else: from now on, they have been told.
     fn waiting_for(&mut self, name: &str) -> Vec<(Arc<str>, u64)> {
-        let before = self.nodes.get(name).map(|node| node.before.clone());
+        let is_waiting = |who: &&Arc<str>| self.nodes.get(*who).is_some_and(|node| !node.started);
+        let before = self.nodes.get(name).map(|node| &node.before);
+        let waiting = before.into_iter().flatten().filter(is_waiting);
+        let waiting: Vec<_> = waiting.map(Arc::clone).collect();
         let mut may_start = Vec::new();
-        for name in before.into_iter().flatten() {
-            let started = self.nodes.get(&name).is_none_or(|node| node.started);
-            if started || !self.may_start(&name) {
-                continue;
-            }
-            if let Some(node) = self.nodes.get_mut(&name) {
-                node.started = true;
-                may_start.push((name, node.id));
+        for who in waiting {
+            if let Some(node) = self.nodes.get_mut(&who) {
+                node.awaits.remove(name);
+                if node.awaits.is_empty() {
+                    node.started = true;
+                    may_start.push((who, node.id));
+                }
             }
         }
         may_start
     }
-
-    fn may_start(&self, name: &str) -> bool {
-        let is_up = |name: &Arc<str>| self.nodes.get(name).is_none_or(|node| node.up);
-        let after = self.nodes.get(name).map(|node| &node.after);
-        after.is_none_or(|after| after.iter().all(is_up))
-    }
 }
 
 impl Node {
-    fn new(id: u64, up: bool) -> Self {
+    fn new(id: u64) -> Self {
         Self {
             id,
             after: Vec::new(),
             before: BTreeSet::new(),
+            awaits: BTreeSet::new(),
             started: true,
-            up,
             ended: false,
         }
     }
 
     /// Another service of the name has taken its place.
-    const fn begin(&mut self, id: u64) {
-        (self.id, self.up, self.ended) = (id, false, false);
+    fn begin(&mut self, id: u64) {
+        (self.id, self.ended) = (id, false);
+        self.awaits.clear();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::{assert_all_over, ended, scene_with, started};
-use janus_supervisor::{EventKind, ServiceHandle, SpawnOptions};
+use janus_supervisor::{EventKind, Readiness, ServiceHandle, SpawnOptions, notify, service_fn};
 use std::time::Duration;
 
 #[expect(clippy::unwrap_used, reason = "part of a test")]
@@ -86,6 +86,37 @@ async fn a_dependency_in_backoff_is_waited_for_also_by_the_second_who_comes_afte
     after(&scene, steady("second"), &["db"]);
     until(&scene, 200).await;
     assert_eq!(started(&scene), ["0 db", "0 first", "110 db", "110 second"]);
+}
+
+/// D41: nor to whoever came before and has seen it up.
+#[tokio::test(start_paused = true)]
+async fn who_has_seen_a_dependency_up_does_not_wait_for_it_again_because_another_does() {
+    let scene = Scene::new();
+    let turns = [Turn::Fail("x").after(ms(10)), Turn::until_cancelled()];
+    root(&scene, Script::new("db", turns));
+    let base = service_fn("base", |cancel| async move {
+        tokio::time::sleep(ms(100)).await;
+        notify::ready();
+        cancel.cancelled().await;
+        Ok(())
+    });
+    let notifies = SpawnOptions::default().with_readiness(Readiness::Notify);
+    let base = scene.supervisor.spawn_service_with_options(base, notifies);
+    base.unwrap();
+    after(&scene, steady("first"), &["db", "base"]);
+    until(&scene, 20).await;
+    assert_eq!(scene.snapshot("db").phase, ServicePhase::BackingOff);
+    after(&scene, steady("second"), &["db"]);
+    until(&scene, 200).await;
+    let expected = [
+        "0 db",
+        "0 base",
+        "100 base",
+        "100 first",
+        "110 db",
+        "110 second",
+    ];
+    assert_eq!(started(&scene), expected);
 }
 
 /// D41: who has ended holds nobody up, however it ended.
