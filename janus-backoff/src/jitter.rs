@@ -83,6 +83,14 @@ mod tests {
         assert_eq!(uniform(5 * MS, MS, 7), 5 * MS);
     }
 
+    /// A seed means the same delays in every version, also at the edge between the two ways to draw.
+    #[test]
+    fn a_span_that_just_fits_64_bits_is_drawn_in_steps() {
+        let drawn = |span| uniform(Duration::ZERO, Duration::from_nanos(span), u64::MAX);
+        assert_eq!(drawn(u64::MAX - 1), Duration::from_nanos(u64::MAX - 1));
+        assert_eq!(drawn(u64::MAX), Duration::from_nanos(0xffff_fffe_ffff_ffff));
+    }
+
     #[test]
     fn nanos_round_trip() {
         assert_eq!(duration_from_nanos(Duration::MAX.as_nanos()), Duration::MAX);

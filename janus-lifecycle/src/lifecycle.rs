@@ -25,12 +25,13 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// After this delay. One beyond the end of time is as good as never: a century.
+    /// After this delay. One beyond the end of time is as good as never: a century, or as much of it as there is.
     #[must_use]
     pub fn after(now: Instant, delay: Duration, attempt: u32) -> Self {
         const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        let never = || now.checked_add(CENTURY).unwrap_or(now);
         Self {
-            at: now.checked_add(delay).unwrap_or(now + CENTURY),
+            at: now.checked_add(delay).unwrap_or_else(never),
             attempt,
         }
     }

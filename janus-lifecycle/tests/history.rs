@@ -230,3 +230,11 @@ fn the_wait_for_a_retry_does_not_grow_when_the_clock_goes_backwards() {
     feed.transition_to_backing_off(t0, retry, None).unwrap();
     assert_eq!(feed.snapshot(t0 - 50 * S).next_retry_secs, Some(5.0));
 }
+
+#[test]
+fn a_retry_beyond_the_end_of_time_is_a_century_away() {
+    let t0 = t0();
+    let never = Retry::after(t0, Duration::MAX, 7);
+    assert_eq!((never.at - t0, never.attempt), (36_500 * 86_400 * S, 7));
+    assert_eq!(Retry::after(t0, 5 * S, 1).at, t0 + 5 * S);
+}

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 use crate::{
-    chaos, clippy, clock, doc, edges, examples, fmt, outside, package, sim, soak, test, unreached,
+    chaos, clippy, clock, doc, edges, examples, fmt, fuzz, outside, package, sim, soak, test,
+    unreached,
 };
 
 /// One step of the CI, which is a chore of its own as well.
@@ -50,6 +51,11 @@ pub(crate) const STEPS: &[Step] = &[
         name: "unreached",
         about: "no .rs file that no target compiles",
         run: unreached::run,
+    },
+    Step {
+        name: "fuzz",
+        about: "random settings, names and histories break nothing",
+        run: fuzz::step,
     },
     Step {
         name: "examples",

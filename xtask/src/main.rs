@@ -18,6 +18,9 @@ mod doc;
 mod edges;
 mod examples;
 mod fmt;
+mod fuzz;
+mod miri;
+mod mutants;
 mod outside;
 mod package;
 mod process;
@@ -58,6 +61,9 @@ fn dispatch(args: &[String]) -> Result<()> {
         "demo" => demo::run(&Workspace::read()?, rest)?,
         "soak" => soak::run(&Workspace::read()?, rest)?,
         "sim" => sim::run_with(&Workspace::read()?, rest)?,
+        "fuzz" => fuzz::run(&Workspace::read()?, rest)?,
+        "miri" => miri::run(&Workspace::read()?, rest)?,
+        "mutants" => mutants::run(&Workspace::read()?, rest)?,
         name => {
             let Some(step) = STEPS.iter().find(|step| step.name == name) else {
                 bail!("there is no chore `{name}`\n\n{}", usage());
@@ -80,7 +86,10 @@ fn usage() -> String {
          soak [--for 10m] [--services N] [--ephemeral N] [--seed N]\n                     \
                             thousands of services under a storm\n  \
          sim [--seeds N] [--from S] [--fresh N]\n                     \
-                            other histories than the step `sim` lives through\n\n\
+                            other histories than the step `sim` lives through\n  \
+         fuzz [--for 5m]    the fuzz targets, for so long\n  \
+         miri               the tests that Miri can run; needs a nightly toolchain that has it\n  \
+         mutants [file.rs]  breaks what decides, and sees whether a test notices; takes long\n\n\
          steps of the ci, each a chore of its own:\n",
     );
     for step in STEPS {

@@ -139,6 +139,12 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_without_places_is_closed() {
+        assert!(limit(0, Duration::ZERO).is_closed());
+        assert!(!limit(1, Duration::ZERO).is_closed());
+    }
+
+    #[test]
     fn turns_are_apart_and_a_pause_is_not_made_up_for() {
         let t0 = crate::clock::now();
         let mut limit = limit(1, S);

@@ -268,6 +268,25 @@ mod tests {
         assert_eq!(names(&order.end("cache", 1).may_start), ["api"]);
     }
 
+    /// It has been up, and backs off now: whoever comes late waits for it, whoever came in time has started.
+    #[test]
+    fn one_that_is_down_again_holds_up_who_comes_after_that() {
+        let mut order = StartOrder::default();
+        assert!(order.add(&"api".into(), 2, on(&[("db", 0, true)])));
+        assert!(!order.add(&"web".into(), 3, on(&[("db", 0, false)])));
+        assert_eq!(names(&order.up("db", 0)), ["web"]);
+    }
+
+    #[test]
+    fn one_that_is_replaced_has_ended_and_is_told_of_once() {
+        let mut order = StartOrder::default();
+        order.add(&"api".into(), 2, on(&[("db", 0, false)]));
+        assert_eq!(order.replace("db", 0), Freed::default(), "it is the same");
+        assert_eq!(order.replace("stranger", 9), Freed::default());
+        assert_eq!(names(&order.replace("db", 5).may_start), ["api"]);
+        assert_eq!(order.replace("db", 5), Freed::default());
+    }
+
     #[test]
     fn another_of_the_same_name_is_not_mistaken_for_it() {
         let mut order = StartOrder::default();
@@ -287,6 +306,16 @@ mod tests {
         assert_eq!(names(&order.end("api", 2).may_stop), ["db"]);
         order.end("db", 5);
         assert!(order.nodes.is_empty());
+    }
+
+    #[test]
+    fn one_that_takes_the_place_of_an_ended_one_is_waited_for() {
+        let mut order = StartOrder::default();
+        order.add(&"api".into(), 2, on(&[("db", 0, true)]));
+        order.end("db", 0);
+        assert!(order.add(&"db".into(), 5, vec![]));
+        assert!(!order.add(&"web".into(), 6, on(&[("db", 5, false)])));
+        assert_eq!(names(&order.up("db", 5)), ["web"]);
     }
 
     #[test]

@@ -211,3 +211,16 @@ impl Remaining {
         self.lost
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_significant_rules_know_significance() {
+        assert!(AutoShutdown::AnySignificant.knows_significance());
+        assert!(AutoShutdown::AllSignificant.knows_significance());
+        assert!(!AutoShutdown::Never.knows_significance());
+        assert!(!AutoShutdown::AllTerminated.knows_significance());
+    }
+}

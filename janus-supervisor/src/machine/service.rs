@@ -525,8 +525,10 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::protocol::Ended;
     use super::*;
     use janus_backoff::BackoffConfig;
+    use janus_lifecycle::{Exit, RestartPolicy};
 
     const S: Duration = Duration::from_secs(1);
 
@@ -546,11 +548,32 @@ mod tests {
         let _alive = machine.handle(late, Input::Heartbeat(late))?;
         let hung = late + S;
         assert!(!machine.is_overdue(hung, S));
+        assert!(!machine.is_overdue(hung + S, S), "not for longer");
         assert!(machine.is_overdue(hung + 2 * S, S), "nobody looked");
         let step = machine.handle(hung, Input::Tick)?;
         assert_eq!(step.command, Command::Fail(FailureKind::Hang));
         assert!(!machine.is_overdue(hung, S));
         assert!(machine.is_overdue(hung + 2 * S, S), "nobody dropped it");
         Ok(())
+    }
+
+    /// `start_count` is 1 also before the first run.
+    #[test]
+    fn runs_are_counted_from_none() -> Result<(), TransitionError> {
+        let t0 = crate::clock::now();
+        let backoff = BackoffState::new(BackoffConfig::default(), 1);
+        let mut machine = ServiceMachine::new(t0, "it", backoff, S);
+        assert_eq!(machine.runs(), 0);
+        let _runs = machine.handle(t0, Input::Start)?;
+        assert_eq!(machine.runs(), 1);
+        let _halts = machine.handle(t0, Input::Restart)?;
+        let _gone = machine.handle(t0, Input::Exited(clean()))?;
+        let step = machine.handle(t0, Input::Tick)?;
+        assert_eq!((step.command, machine.runs()), (Command::Run, 2));
+        Ok(())
+    }
+
+    fn clean() -> Ended {
+        Ended::judge(RestartPolicy::Always, Exit::Clean)
     }
 }

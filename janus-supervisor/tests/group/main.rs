@@ -6,6 +6,7 @@ mod audit;
 mod by_hand;
 mod ends;
 mod exhaustive;
+mod names;
 mod restart;
 mod trace;
 mod world;

@@ -2,7 +2,7 @@
 
 use super::{In, PLAIN, TEMPORARY, give, ms, t0};
 use AutoShutdown::Never;
-use In::{Down, Halted, Ready, Start, Stop, Stopped, Tick};
+use In::{Completed, Down, Halted, Ready, Start, Stop, Stopped, Tick};
 use Strategy::{OneForAll, OneForOne, RestForOne};
 use janus_supervisor::machine::{
     AutoShutdown, ChildRules, GroupCommand, GroupEnd, GroupMachine, Intensity, Strategy,
@@ -90,6 +90,35 @@ fn children_start_in_order_and_stop_in_reverse_one_by_one() {
             ],
         );
     }
+}
+
+/// Invariant 1: the next one waits for the one before it, whatever those say that had their turn.
+#[test]
+fn nothing_but_the_child_that_is_starting_lets_the_next_one_start() {
+    let children = || group(OneForOne, Never, &[PLAIN; 3]);
+    check(
+        children(),
+        &[
+            (0, Start, "start 0"),
+            (1, Ready(0), "start 1"),
+            (2, Down(0, 5), "start 0"),
+            (7, Ready(0), "wait"),
+            (8, Ready(1), "start 2"),
+        ],
+    );
+    check(
+        children(),
+        &[
+            (0, Start, "start 0"),
+            (1, Ready(0), "start 1"),
+            (2, Completed(0), "wait"),
+            (3, Ready(1), "start 2"),
+        ],
+    );
+    check(
+        children(),
+        &[(0, Start, "start 0"), (1, Completed(0), "start 1")],
+    );
 }
 
 /// OTP: `one_for_one`.

@@ -158,6 +158,19 @@ fn a_gated_service_asks_when_it_is_permitted_to_run() {
     assert_eq!(say(5, Go).command, Command::Run);
 }
 
+/// What its group says again is no reason to ask again.
+#[test]
+fn a_permit_that_comes_twice_is_asked_about_once() {
+    let mut machine = machine(t0()).limited().gated();
+    let t0 = t0();
+    let mut say = |at, input| give(&mut machine, t0 + ms(at), OnFailure, input).unwrap();
+    assert_eq!(say(0, Start).command, Command::Wait);
+    let asked = Command::Ask { spread: false };
+    assert_eq!(say(1, Permit(1, 0)).command, asked);
+    assert_eq!(say(2, Permit(1, 0)).command, Command::Wait);
+    assert_eq!(say(3, Go).command, Command::Run);
+}
+
 #[test]
 fn it_is_starting_from_the_question_until_it_is_ready() {
     let mut machine = machine(t0()).checked(NOTIFY).limited();
@@ -173,10 +186,14 @@ fn it_is_starting_from_the_question_until_it_is_ready() {
 }
 
 #[test]
-fn a_service_that_begins_anew_is_limited_too() {
-    let mut machine = machine(t0()).limited().anew(t0(), 1);
-    let asked = give(&mut machine, t0(), OnFailure, Start).unwrap();
-    assert_eq!(asked.command, Command::Ask { spread: false });
+fn a_service_that_begins_anew_is_limited_if_it_was() {
+    let first = |mut machine: ServiceMachine| {
+        let step = give(&mut machine, t0(), OnFailure, Start).unwrap();
+        step.command
+    };
+    let limited = machine(t0()).limited().anew(t0(), 1);
+    assert_eq!(first(limited), Command::Ask { spread: false });
+    assert_eq!(first(machine(t0()).anew(t0(), 1)), Command::Run);
 }
 
 /// Gives an input, and the turn at once that it may ask for.

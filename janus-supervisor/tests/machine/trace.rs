@@ -451,6 +451,54 @@ fn the_error_that_another_one_displaces_is_handed_out() {
     assert_eq!(machine.lifecycle().last_error().as_deref(), Some("boom"));
 }
 
+/// A clean exit clears the attempts and not the breaker's window; a restart by hand clears that, too.
+#[test]
+fn a_restart_by_hand_after_a_clean_exit_forgets_the_failures_before_it() {
+    check(
+        Always,
+        &[
+            (0, Start),
+            (5, Fail),
+            (105, Tick),
+            (110, Clean),
+            (120, In::Restart),
+        ],
+        &[
+            "0 Start: run | 1 running",
+            "5 Fail: wait until 105 | 1 failed with error boom after 5, backing off #1 100",
+            "105 Tick: run until 10105 | 2 restarting, running",
+            "110 Clean: wait until 210 | 2 completed after 5, backing off #0 100",
+            "120 Restart: run | 2 recovered, 3 restarting, running",
+        ],
+    );
+}
+
+#[test]
+fn a_restart_by_hand_forgets_the_attempts_of_a_service_without_a_breaker() {
+    let t0 = t0();
+    let mut machine = machine_with(t0, config().without_circuit_breaker(), ms(30));
+    let script = [(0, Start), (5, Fail), (20, In::Restart), (30, Fail)];
+    assert_eq!(
+        played(&mut machine, t0, OnFailure, &script)[2..],
+        [
+            "20 Restart: run | 1 recovered, 2 restarting, running",
+            "30 Fail: wait until 130 | 2 failed with error boom after 10, backing off #1 100",
+        ]
+    );
+}
+
+#[test]
+fn the_number_of_an_event_is_given_once_whoever_sends_it() {
+    let t0 = t0();
+    let mut machine = machine(t0);
+    assert_eq!((machine.take_seq(), machine.take_seq()), (0, 1));
+    let running = give(&mut machine, t0, OnFailure, Start).unwrap();
+    assert_eq!((running.first_seq, running.happened.len()), (2, 1));
+    let stopping = give(&mut machine, t0, OnFailure, Stop).unwrap();
+    assert_eq!((stopping.first_seq, stopping.happened.len()), (3, 1));
+    assert_eq!(machine.take_seq(), 4);
+}
+
 #[test]
 fn the_same_seed_and_inputs_are_the_same_history() {
     let history = |seed| {

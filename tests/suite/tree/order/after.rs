@@ -108,14 +108,7 @@ async fn who_has_seen_a_dependency_up_does_not_wait_for_it_again_because_another
     assert_eq!(scene.snapshot("db").phase, ServicePhase::BackingOff);
     after(&scene, steady("second"), &["db"]);
     until(&scene, 200).await;
-    let expected = [
-        "0 db",
-        "0 base",
-        "100 base",
-        "100 first",
-        "110 db",
-        "110 second",
-    ];
+    let expected = ["0 db", "100 base", "100 first", "110 db", "110 second"];
     assert_eq!(started(&scene), expected);
 }
 
