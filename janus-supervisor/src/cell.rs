@@ -96,6 +96,8 @@ struct Said {
     halted: Option<(u32, StopReason)>,
     /// The place among those that start that it was given last.
     granted: Option<Ticket>,
+    /// It has no task: the run of its group, which makes that, has not begun.
+    awaits_task: bool,
     /// Which of the supervisor's own services it starts after.
     after: Vec<Arc<str>>,
     /// Its value, if it may begin anew.
@@ -396,6 +398,18 @@ impl ServiceCell {
             let reason = lifecycle.termination_reason();
             matches!(reason, Some(TerminationReason::CircuitBreakerOpen { .. }))
         })
+    }
+
+    /// Notes that it has no task yet.
+    pub(crate) fn await_task(&self) {
+        self.lock().said.get_or_insert_default().awaits_task = true;
+    }
+
+    /// Answers whether it has had no task so far. From now on whoever asks has to see to it.
+    pub(crate) fn begin_task(&self) -> bool {
+        let said = &mut self.lock().said;
+        said.as_mut()
+            .is_some_and(|said| std::mem::take(&mut said.awaits_task))
     }
 
     /// Notes which services it starts after.

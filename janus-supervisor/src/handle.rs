@@ -1,6 +1,7 @@
 //! A hold on one service.
 
 use crate::cell::ServiceCell;
+use crate::driver::group::end_without_task;
 use crate::error::RestartError;
 use crate::machine::ServiceMachine;
 use crate::revival::revive;
@@ -64,7 +65,12 @@ impl ServiceHandle {
 
     /// Asks it to stop, and returns at once. Repeating it is harmless.
     pub fn request_stop(&self) {
-        self.cell().request_stop();
+        self.ask_to_stop(&self.cell());
+    }
+
+    fn ask_to_stop(&self, cell: &Arc<ServiceCell>) {
+        cell.request_stop();
+        end_without_task(&self.shared, cell);
     }
 
     /// Asks it to stop, and waits until it has: at once during a backoff, otherwise within its grace, after which it is
@@ -76,7 +82,7 @@ impl ServiceHandle {
     /// The request stands, once this has been polled; only the waiting is lost.
     pub async fn stop(&self) -> TerminationReason {
         let cell = self.cell();
-        cell.request_stop();
+        self.ask_to_stop(&cell);
         end(&cell).await
     }
 
@@ -148,7 +154,7 @@ impl ServiceHandle {
     pub async fn remove(&self) -> ServiceLifecycleSnapshot {
         loop {
             let cell = self.cell();
-            cell.request_stop();
+            self.ask_to_stop(&cell);
             cell.finished().await;
             self.shared.forget(&cell);
             // Somebody may have had it begin anew in the meantime.

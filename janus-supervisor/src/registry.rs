@@ -134,6 +134,15 @@ impl Registry {
         in_order(top)
     }
 
+    /// All that is inside a group, in the order of spawning.
+    pub(crate) fn inside(&self, group: &str) -> Vec<Arc<ServiceCell>> {
+        let cells = self.lock();
+        let inside = cells.iter().filter(|ByName(cell)| is_inside(cell, group));
+        let inside = inside.map(|ByName(cell)| Arc::clone(cell)).collect();
+        drop(cells);
+        in_order(inside)
+    }
+
     /// All services, in the order of spawning, those inside a group behind it and in its order.
     pub(crate) fn list(&self) -> Vec<Arc<ServiceCell>> {
         let cells = self.lock();
@@ -173,16 +182,18 @@ fn with_inside(cells: &mut HashSet<ByName>, cell: Arc<ServiceCell>) -> Vec<Arc<S
 fn take_inside(cells: &mut HashSet<ByName>, group: &str) -> Vec<Arc<ServiceCell>> {
     let mut removed = Vec::new();
     cells.retain(|ByName(cell)| {
-        let inside = cell
-            .name
-            .strip_prefix(group)
-            .is_some_and(|rest| rest.starts_with('/'));
+        let inside = is_inside(cell, group);
         if inside {
             removed.push(Arc::clone(cell));
         }
         !inside
     });
     in_order(removed)
+}
+
+fn is_inside(cell: &ServiceCell, group: &str) -> bool {
+    let rest = cell.name.strip_prefix(group);
+    rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// # Errors

@@ -321,6 +321,9 @@ pub(crate) fn prepare(shared: &Shared, now: Instant, plan: &Plan, gated: bool) -
     };
     let is_group = matches!(plan.kind, Kind::Group(_));
     let cell = plan.spec.cell(shared, now, gated, is_group);
+    if cell.traits.inside {
+        cell.await_task();
+    }
     let first = below.iter().map(|plan| prepare(shared, now, plan, true));
     Enrolled {
         cell,

@@ -78,6 +78,12 @@ impl GroupService {
                 abort: abort.clone(),
                 _hold: hold(),
             };
+            if !cell.begin_task() {
+                // Somebody has stopped it before, and all in it.
+                let reason = cell.read(|lifecycle| lifecycle.termination_reason().cloned());
+                parent.report_end(reason.as_ref());
+                continue;
+            }
             let task = Task::new(Arc::clone(&cell), Arc::clone(&self.shared)).child_of(parent);
             let runtime = plan.spec.runtime.as_ref().unwrap_or(&runtime);
             monitor::watch(&cell, runtime);
@@ -187,10 +193,27 @@ fn abandon(shared: &Arc<Shared>, child: Enrolled, stopped: bool) {
     for grandchild in child.first {
         abandon(shared, grandchild, stopped);
     }
+    if !child.cell.begin_task() {
+        return;
+    }
     if stopped {
         child.cell.request_stop();
     }
     Task::new(child.cell, Arc::clone(shared)).never_began();
+}
+
+/// Ends a child that was asked to stop, and all in it, if it has no task yet that would do so.
+pub(crate) fn end_without_task(shared: &Arc<Shared>, child: &Arc<ServiceCell>) {
+    if !child.begin_task() {
+        return;
+    }
+    for inside in shared.registry.inside(&child.name).into_iter().rev() {
+        if inside.begin_task() {
+            inside.request_stop();
+            Task::new(inside, Arc::clone(shared)).never_began();
+        }
+    }
+    Task::new(Arc::clone(child), Arc::clone(shared)).never_began();
 }
 
 /// The children of one run.

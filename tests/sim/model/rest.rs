@@ -41,7 +41,7 @@ impl Model<'_> {
         if !life.is_stopping() {
             let is_own = life.parent.is_none();
             let is_shut_down = self.root.shutdown.is_some() && is_own && self.is_last(id);
-            let is_asked = life.stop_asked.is_some() && self.has_task(life);
+            let is_asked = life.stop_asked.is_some();
             if is_asked || is_shut_down {
                 return Err("it is to stop, and does not".to_owned());
             }
@@ -55,12 +55,6 @@ impl Model<'_> {
             self.life_mut(id)?.family.rest();
         }
         Ok(())
-    }
-
-    /// Those in a group hear of nothing before the group has begun its first run.
-    fn has_task(&self, life: &Life<'_>) -> bool {
-        let group = life.parent.and_then(|(parent, _)| self.lives.get(&parent));
-        group.is_none_or(|group| group.has_begun)
     }
 
     fn rest_of_run(&self, life: &Life<'_>, run: &Present, next: At) -> Verdict {

@@ -517,3 +517,46 @@ async fn a_restart_before_the_first_run_asks_for_nothing_else() {
         ["0 run 1 registered", "0 run 1 running"]
     );
 }
+
+/// DESIGN 5: a stop never waits, also not for a group that has not begun, which waits itself.
+#[tokio::test(start_paused = true)]
+async fn a_child_of_a_group_that_has_not_begun_is_stopped_at_once() {
+    let (supervisor, ..) = supervisor();
+    let options = SpawnOptions::default().with_readiness(Readiness::Notify);
+    let db = supervisor.spawn_service_with_options(slow_starter("db"), options);
+    db.unwrap();
+    let inner = Group::new("inner")
+        .service(Script::new("x", []))
+        .service(Script::new("y", []));
+    let group = Group::new("group")
+        .after(["db"])
+        .service(Script::new("a", []))
+        .service(Script::new("b", []))
+        .group(inner);
+    let group = supervisor.spawn_group(group).unwrap();
+    settle().await;
+    let t0 = Instant::now();
+    for name in ["group/b", "group/inner"] {
+        let child = supervisor.service(name).unwrap();
+        let stopped = within_an_hour(child.stop()).await;
+        assert_eq!(stopped, TerminationReason::Cancelled, "{name}");
+    }
+    let removed = supervisor.service("group/b").unwrap().remove().await;
+    assert_eq!(removed.start_count, 1);
+    assert_eq!(t0.elapsed(), ms(0));
+    for name in ["group/inner/x", "group/inner/y"] {
+        let child = supervisor.service(name).unwrap();
+        assert_eq!(child.phase(), ServicePhase::Terminated, "{name}");
+    }
+
+    assert!(within_an_hour(group.as_service().wait_ready()).await);
+    let a = supervisor.service("group/a").unwrap();
+    assert_eq!(a.phase(), ServicePhase::Running);
+    assert!(supervisor.service("group/b").is_none());
+    assert_eq!(supervisor.metrics().snapshot().active_services, 3);
+    assert_eq!(
+        within_an_hour(group.stop()).await,
+        TerminationReason::Cancelled
+    );
+    assert_eq!(supervisor.metrics().snapshot().active_services, 1);
+}
