@@ -207,13 +207,13 @@ pub(crate) fn end_without_task(shared: &Arc<Shared>, child: &Arc<ServiceCell>) {
     if !child.begin_task() {
         return;
     }
+    Task::new(Arc::clone(child), Arc::clone(shared)).never_began();
     for inside in shared.registry.inside(&child.name).into_iter().rev() {
         if inside.begin_task() {
             inside.request_stop();
             Task::new(inside, Arc::clone(shared)).never_began();
         }
     }
-    Task::new(Arc::clone(child), Arc::clone(shared)).never_began();
 }
 
 /// The children of one run.
