@@ -231,6 +231,20 @@ fn the_wait_for_a_retry_does_not_grow_when_the_clock_goes_backwards() {
     assert_eq!(feed.snapshot(t0 - 50 * S).next_retry_secs, Some(5.0));
 }
 
+/// Where there is not even a century left.
+#[test]
+fn a_retry_at_the_very_end_of_time_is_at_once() {
+    let mut last = t0();
+    let mut step = Duration::MAX;
+    while !step.is_zero() {
+        match last.checked_add(step) {
+            Some(later) => last = later,
+            None => step /= 2,
+        }
+    }
+    assert_eq!(Retry::after(last, S, 1).at, last);
+}
+
 #[test]
 fn a_retry_beyond_the_end_of_time_is_a_century_away() {
     let t0 = t0();

@@ -1,7 +1,7 @@
 //! Names -> cells.
 //!
-//! The one lock that all services share. Spawning, removing and listing take it; a service that runs, fails and restarts
-//! never does.
+//! The one lock that all services share, but for those of what limits them all together, where something does (`root.rs`,
+//! `starts.rs`). Spawning, removing and listing take it; a service that runs, fails and restarts never does.
 
 use crate::ServicePhase;
 use crate::cell::ServiceCell;

@@ -10,16 +10,12 @@ use janus_tests::{Script, Story, Turn, ms, secs, settle};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// Small numbers that look like chance: SplitMix64.
-struct Dice(u64);
+/// The dice of all tests, and what a history is made of.
+struct Dice(janus_tests::Dice);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
+        self.0.below(sides)
     }
 
     fn one_in(&mut self, sides: u64) -> bool {
@@ -187,7 +183,7 @@ impl Told {
 
 /// One history: services and a group come and go, and are asked for this and that.
 async fn history(seed: u64) -> Vec<ServiceEvent> {
-    let mut dice = Dice(seed);
+    let mut dice = Dice(janus_tests::Dice::new(seed));
     let settings = SupervisorConfig::default()
         .without_signal_handler()
         .with_seed(seed)

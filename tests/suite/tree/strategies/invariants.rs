@@ -59,16 +59,12 @@ impl Observer for Auditor {
     }
 }
 
-/// Small numbers that look like chance: SplitMix64.
-struct Dice(u64);
+/// The dice of all tests, and what a history is made of.
+struct Dice(janus_tests::Dice);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
+        self.0.below(sides)
     }
 
     fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
@@ -133,7 +129,7 @@ impl Dice {
 async fn whatever_happens_in_a_tree_its_numbers_add_up_and_nothing_is_left() {
     let mut restarts = 0;
     for seed in 0..200 {
-        let mut dice = Dice(seed);
+        let mut dice = Dice(janus_tests::Dice::new(seed));
         let recorder = Arc::<Recorder>::default();
         let auditor = Arc::<Auditor>::default();
         let config = config(&recorder).with_observer(Arc::clone(&auditor) as Arc<_>);
