@@ -124,6 +124,7 @@ impl BackoffConfig {
     pub(crate) fn ceiling(&self, attempt: u32) -> Duration {
         let factor = match (attempt, self.initial_delay, self.jitter) {
             (1, Some(initial), _) => return initial.min(self.max_delay),
+            _ if self.base_delay.is_zero() => return Duration::ZERO,
             (_, _, Jitter::Decorrelated) => saturating_power(3, attempt),
             (_, _, Jitter::None | Jitter::Full | Jitter::Equal) => {
                 saturating_power(2, attempt.saturating_sub(1))

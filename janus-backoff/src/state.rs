@@ -64,11 +64,13 @@ impl BackoffState {
     }
 
     /// A run has begun: the cooldown counts from here.
+    #[inline]
     pub const fn record_start(&mut self, now: Instant) {
         self.run_started = Some(now);
     }
 
     /// When the run that began last will have lasted the cooldown period, if there is anything to clear by then.
+    #[inline]
     #[must_use]
     pub fn cooldown_at(&self) -> Option<Instant> {
         if self.is_clear() {
@@ -79,6 +81,7 @@ impl BackoffState {
 
     /// Clears attempts and window if the run that began last has lasted the cooldown period. Answers whether it cleared
     /// anything. For a run that is up, or has ended this very moment.
+    #[inline]
     pub fn maybe_reset_on_cooldown(&mut self, now: Instant) -> bool {
         let due = self.cooldown_at().is_some_and(|at| at <= now);
         if due {
@@ -108,7 +111,30 @@ impl BackoffState {
         BackoffAction::Retry(self.draw())
     }
 
+    /// As [`next_backoff`](Self::next_backoff) where that clearly answers a delay of zero, and faster: for a crash loop without a delay.
+    /// Everywhere else it changes nothing, and answers `false`.
+    #[inline]
+    pub fn retry_at_once(&mut self, now: Instant) -> bool {
+        let config = &*self.config;
+        let attempt = self.attempt.saturating_add(1);
+        if self.half_open || !config.ceiling(attempt).is_zero() {
+            return false;
+        }
+        let (limit, period) = (config.max_retries, config.circuit_breaker_window);
+        if config.has_circuit_breaker() && !self.window.record_below(now, period, limit) {
+            return false;
+        }
+        if config.jitter != Jitter::None {
+            // It would have been drawn.
+            self.random.next();
+            self.previous = config.base_delay;
+        }
+        self.attempt = attempt;
+        true
+    }
+
     /// After how long an open breaker lets one run try: [`BackoffConfig::half_open_after`]. None while it is closed.
+    #[inline]
     #[must_use]
     pub fn trial_after(&self) -> Option<Duration> {
         self.config.half_open_after.filter(|_| self.half_open)
@@ -129,6 +155,7 @@ impl BackoffState {
     }
 
     /// Consecutive failures so far.
+    #[inline]
     #[must_use]
     pub const fn attempt(&self) -> u32 {
         self.attempt
@@ -146,6 +173,13 @@ impl BackoffState {
         &self.config
     }
 
+    /// The configuration, to share.
+    #[must_use]
+    pub const fn shared_config(&self) -> &Arc<BackoffConfig> {
+        &self.config
+    }
+
+    #[inline]
     fn is_clear(&self) -> bool {
         self.attempt == 0 && !self.half_open && self.window.is_empty()
     }

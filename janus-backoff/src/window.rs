@@ -25,7 +25,7 @@ impl SlidingWindow {
     ///
     /// A `now` before the last event counts as that event's time. A `limit` of 0 records nothing.
     pub fn record(&mut self, now: Instant, period: Duration, limit: u32) -> u32 {
-        let now = self.events.back().map_or(now, |last| now.max(*last));
+        let now = self.clamped(now);
         self.forget_older(now, period);
         while self.len() >= limit {
             if self.events.pop_front().is_none() {
@@ -36,13 +36,29 @@ impl SlidingWindow {
         self.len()
     }
 
-    /// How many events are inside the period that ends at `now`.
+    /// Records an event if there are clearly less than `limit` of them inside the period then, and answers whether. Otherwise nothing
+    /// has changed, and [`record`](Self::record) knows. Counts nothing, and forgets what is too old only when it needs the room.
+    #[inline]
+    pub(crate) fn record_below(&mut self, now: Instant, period: Duration, limit: u32) -> bool {
+        let now = self.clamped(now);
+        if self.events.len() == self.events.capacity() {
+            self.forget_older(now, period);
+        }
+        let below = self.events.len() + 1 < limit as usize;
+        if below {
+            self.events.push_back(now);
+        }
+        below
+    }
+
+    /// How many events are inside the period that ends at `now`. A `now` before the last event counts as that event's time.
     #[must_use]
     pub fn count(&self, now: Instant, period: Duration) -> u32 {
+        let now = self.clamped(now);
         // In order of time, so all the old ones stand in front.
-        let old = self
-            .events
-            .partition_point(|event| now.saturating_duration_since(*event) > period);
+        let old = start_of(now, period).map_or(0, |start| {
+            self.events.partition_point(|event| *event < start)
+        });
         saturating_u32(self.events.len() - old)
     }
 
@@ -57,18 +73,27 @@ impl SlidingWindow {
         self.events.is_empty()
     }
 
+    fn clamped(&self, now: Instant) -> Instant {
+        self.events.back().map_or(now, |last| now.max(*last))
+    }
+
     fn len(&self) -> u32 {
         saturating_u32(self.events.len())
     }
 
     fn forget_older(&mut self, now: Instant, period: Duration) {
-        while let Some(oldest) = self.events.front() {
-            if now.saturating_duration_since(*oldest) <= period {
-                break;
-            }
+        let Some(start) = start_of(now, period) else {
+            return;
+        };
+        while self.events.front().is_some_and(|event| *event < start) {
             self.events.pop_front();
         }
     }
+}
+
+/// When the period began that ends now. `None`: before all that an [`Instant`] can tell.
+fn start_of(now: Instant, period: Duration) -> Option<Instant> {
+    now.checked_sub(period)
 }
 
 fn saturating_u32(n: usize) -> u32 {

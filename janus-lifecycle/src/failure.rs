@@ -46,7 +46,7 @@ impl Display for FailureKind {
     }
 }
 
-/// One failure: what kind it was, and the error itself. Cheap to clone.
+/// One failure: what kind it was, and the error itself. Cheap to move and to clone: a pointer.
 ///
 /// The error is kept as it came. It is turned into text only when somebody reads it ([`Display`] of the failure), so a
 /// crash loop that nobody watches formats nothing.
@@ -54,46 +54,58 @@ impl Display for FailureKind {
 /// Dropping an error runs somebody else's code, and whoever happens to hold the last clone must not pay for it: a panic in
 /// the error's `Drop` is caught.
 #[derive(Clone)]
-pub struct Failure {
+pub struct Failure(Arc<Kept>);
+
+struct Kept {
     kind: FailureKind,
-    /// `None` only inside `drop`.
-    error: Option<Arc<dyn Error + Send + Sync>>,
+    error: Source,
+}
+
+/// An error, by whoever owns it.
+enum Source {
+    Own(Box<dyn Error + Send + Sync>),
+    Shared(Arc<dyn Error + Send + Sync>),
+    /// Only inside `drop`.
+    Dropped,
 }
 
 impl Failure {
     /// A failure of the given kind. `error` is anything `?` would take: a std or thiserror error, or text.
+    #[inline]
     pub fn new(kind: FailureKind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::from_shared(kind, Arc::from(error.into()))
+        let error = Source::Own(error.into());
+        Self(Arc::new(Kept { kind, error }))
     }
 
-    /// The same, for an error that is already shared: allocates nothing.
+    /// The same, for an error that is already shared.
     #[must_use]
     pub fn from_shared(kind: FailureKind, error: Arc<dyn Error + Send + Sync>) -> Self {
-        Self {
-            kind,
-            error: Some(error),
-        }
+        let error = Source::Shared(error);
+        Self(Arc::new(Kept { kind, error }))
     }
 
     /// In which way the run failed.
     #[must_use]
-    pub const fn kind(&self) -> FailureKind {
-        self.kind
+    #[inline]
+    pub fn kind(&self) -> FailureKind {
+        self.0.kind
     }
 
     /// The error itself, to downcast or to walk.
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        match &self.error {
-            Some(error) => &**error,
-            None => &Dropped,
+        match &self.0.error {
+            Source::Own(error) => &**error,
+            Source::Shared(error) => &**error,
+            Source::Dropped => &Dropped,
         }
     }
 }
 
-impl Drop for Failure {
+impl Drop for Kept {
+    #[inline]
     fn drop(&mut self) {
-        let error = self.error.take();
+        let error = std::mem::replace(&mut self.error, Source::Dropped);
         // What a destructor's panic carries is of no use to anyone here, and may panic in turn when it is dropped.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(error))) {
             std::mem::forget(payload);
@@ -155,7 +167,7 @@ const MAX_SOURCES: usize = 32;
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Failure")
-            .field("kind", &self.kind)
+            .field("kind", &self.kind())
             .field("error", &format_args!("{self}"))
             .finish()
     }
@@ -166,6 +178,10 @@ impl fmt::Debug for Failure {
 pub struct FailureCounts([u32; FailureKind::ALL.len()]);
 
 impl FailureCounts {
+    pub(crate) const fn none() -> Self {
+        Self([0; FailureKind::ALL.len()])
+    }
+
     /// How many of this kind.
     #[must_use]
     pub const fn of(&self, kind: FailureKind) -> u32 {

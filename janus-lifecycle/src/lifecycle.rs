@@ -20,20 +20,23 @@ use std::time::{Duration, Instant};
 pub struct Retry {
     /// The instant of the next run, as drawn: after jitter.
     pub at: Instant,
-    /// Consecutive failures so far; 0 after a clean exit.
+    /// Consecutive failures so far; 0 after a clean exit or a recovery.
     pub attempt: u32,
 }
 
 impl Retry {
     /// After this delay. One beyond the end of time is as good as never: a century, or as much of it as there is.
     #[must_use]
+    #[inline]
     pub fn after(now: Instant, delay: Duration, attempt: u32) -> Self {
         const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         let never = || now.checked_add(CENTURY).unwrap_or(now);
-        Self {
-            at: now.checked_add(delay).unwrap_or_else(never),
-            attempt,
-        }
+        let at = if delay.is_zero() {
+            now
+        } else {
+            now.checked_add(delay).unwrap_or_else(never)
+        };
+        Self { at, attempt }
     }
 }
 
@@ -42,12 +45,49 @@ impl Retry {
 enum State {
     Starting,
     Running,
-    BackingOff(Retry),
+    /// Until then.
+    BackingOff(Instant),
     Stopping,
-    Terminated(TerminationReason),
+    /// Behind a pointer, because it comes last and is large: a fleet is mostly of services that run.
+    Terminated(Box<TerminationReason>),
+}
+
+/// The time that a service has spent in `Running`, as one instant, which a run that follows another at once need not touch.
+///
+/// While it is running: when it would have begun to, had it done nothing else since. While it is not: when it would have ended, had it
+/// begun when it was registered.
+#[derive(Debug, Clone, Copy)]
+struct Uptime(Instant);
+
+impl Uptime {
+    fn while_running(self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.0)
+    }
+
+    fn while_paused(self, created_at: Instant) -> Duration {
+        self.0.saturating_duration_since(created_at)
+    }
+
+    fn resumed(self, created_at: Instant, now: Instant) -> Self {
+        let before = self.while_paused(created_at);
+        Self(now.checked_sub(before).unwrap_or(now))
+    }
+
+    fn paused(self, created_at: Instant, now: Instant) -> Self {
+        let total = self.while_running(now);
+        Self(created_at.checked_add(total).unwrap_or(now))
+    }
+}
+
+/// The failures of one service. Most have none, and pay for no more than a pointer.
+#[derive(Debug, Clone, Default)]
+struct Failures {
+    counts: FailureCounts,
+    last: Option<Failure>,
 }
 
 impl State {
+    #[inline]
     const fn phase(&self) -> ServicePhase {
         match self {
             Self::Starting => ServicePhase::Starting,
@@ -69,11 +109,10 @@ pub struct ServiceLifecycle {
     state: State,
     created_at: Instant,
     phase_since: Instant,
-    running_before: Duration,
+    uptime: Uptime,
     start_count: u32,
     attempt: u32,
-    failures: FailureCounts,
-    last_failure: Option<Failure>,
+    failures: Option<Box<Failures>>,
 }
 
 impl ServiceLifecycle {
@@ -85,11 +124,10 @@ impl ServiceLifecycle {
             state: State::Starting,
             created_at: now,
             phase_since: now,
-            running_before: Duration::ZERO,
+            uptime: Uptime(now),
             start_count: 1,
             attempt: 0,
-            failures: FailureCounts::default(),
-            last_failure: None,
+            failures: None,
         }
     }
 
@@ -97,6 +135,7 @@ impl ServiceLifecycle {
     ///
     /// # Errors
     /// [`TransitionError`] from any other phase.
+    #[inline]
     pub fn transition_to_running(&mut self, now: Instant) -> Result<(), TransitionError> {
         self.enter(now, State::Running)
     }
@@ -107,16 +146,17 @@ impl ServiceLifecycle {
     ///
     /// # Errors
     /// [`TransitionError`] from any other phase; the failure is then not counted.
+    #[inline]
     pub fn transition_to_backing_off(
         &mut self,
         now: Instant,
         retry: Retry,
         failure: Option<Failure>,
     ) -> Result<(), TransitionError> {
-        self.enter(now, State::BackingOff(retry))?;
+        self.enter(now, State::BackingOff(retry.at))?;
         self.attempt = retry.attempt;
         if let Some(failure) = failure {
-            self.record_failure(failure);
+            let _dropped_here = self.record_failure(failure);
         }
         Ok(())
     }
@@ -125,10 +165,37 @@ impl ServiceLifecycle {
     ///
     /// # Errors
     /// [`TransitionError`] from any other phase.
+    #[inline]
     pub fn transition_to_restarting(&mut self, now: Instant) -> Result<(), TransitionError> {
         self.enter(now, State::Starting)?;
         self.start_count = self.start_count.saturating_add(1);
         Ok(())
+    }
+
+    /// `Running` -> `BackingOff` -> `Starting` -> `Running`, all at this moment: a run has failed, and the next follows at once. As
+    /// [`transition_to_backing_off`](Self::transition_to_backing_off) with a delay of zero,
+    /// [`transition_to_restarting`](Self::transition_to_restarting) and [`transition_to_running`](Self::transition_to_running), and
+    /// faster. Answers the error that is no longer the last one: dropping it runs the user's code.
+    ///
+    /// # Errors
+    /// [`TransitionError`] from any other phase; the failure is then not counted.
+    #[inline]
+    pub fn transition_to_next_run(
+        &mut self,
+        now: Instant,
+        attempt: u32,
+        failure: Failure,
+    ) -> Result<Option<Failure>, TransitionError> {
+        let from = self.phase();
+        if from != ServicePhase::Running {
+            let to = ServicePhase::BackingOff;
+            return Err(TransitionError { from, to });
+        }
+        // Its uptime goes on.
+        self.phase_since = self.phase_since.max(now);
+        self.attempt = attempt;
+        self.start_count = self.start_count.saturating_add(1);
+        Ok(self.record_failure(failure))
     }
 
     /// `Starting`, `Running` or `BackingOff` -> `Stopping`.
@@ -148,18 +215,22 @@ impl ServiceLifecycle {
         now: Instant,
         reason: TerminationReason,
     ) -> Result<(), TransitionError> {
-        self.enter(now, State::Terminated(reason))
+        self.enter(now, State::Terminated(Box::new(reason)))
     }
 
-    /// Counts a failure and keeps it as the last error, without a move: for a failure that ends the service.
-    pub fn record_failure(&mut self, failure: Failure) {
-        self.failures.record(failure.kind());
-        self.keep_error(failure);
+    /// Counts a failure and keeps it as the last error, without a move: for a failure that ends the service. Answers the error that
+    /// is no longer the last one: dropping it runs the user's code.
+    #[inline]
+    pub fn record_failure(&mut self, failure: Failure) -> Option<Failure> {
+        let failures = self.failures.get_or_insert_default();
+        failures.counts.record(failure.kind());
+        failures.last.replace(failure)
     }
 
-    /// Keeps an error as the last one without counting a failure: what a service returns after it was asked to stop.
-    pub fn keep_error(&mut self, failure: Failure) {
-        self.last_failure = Some(failure);
+    /// Keeps an error as the last one without counting a failure: what a service returns after it was asked to stop. Answers the
+    /// one before it.
+    pub fn keep_error(&mut self, failure: Failure) -> Option<Failure> {
+        self.failures.get_or_insert_default().last.replace(failure)
     }
 
     /// The service has run well for long enough: it is no longer on any attempt.
@@ -168,19 +239,25 @@ impl ServiceLifecycle {
     }
 
     /// The only line that assigns a state.
+    #[inline]
     fn enter(&mut self, now: Instant, next: State) -> Result<(), TransitionError> {
         let (from, to) = (self.phase(), next.phase());
         if !from.can_become(to) {
             return Err(TransitionError { from, to });
         }
-        self.running_before = self.cumulative_running_time(now);
         self.phase_since = self.phase_since.max(now);
+        if to == ServicePhase::Running {
+            self.uptime = self.uptime.resumed(self.created_at, self.phase_since);
+        } else if from == ServicePhase::Running {
+            self.uptime = self.uptime.paused(self.created_at, self.phase_since);
+        }
         self.state = next;
         Ok(())
     }
 
     /// What the service is doing.
     #[must_use]
+    #[inline]
     pub const fn phase(&self) -> ServicePhase {
         self.state.phase()
     }
@@ -193,6 +270,7 @@ impl ServiceLifecycle {
 
     /// How many runs have begun or are about to: 1 from the registration on.
     #[must_use]
+    #[inline]
     pub const fn start_count(&self) -> u32 {
         self.start_count
     }
@@ -206,8 +284,9 @@ impl ServiceLifecycle {
     /// When the next run begins, while the service is backing off.
     #[must_use]
     pub const fn retry(&self) -> Option<Retry> {
+        let attempt = self.attempt;
         match self.state {
-            State::BackingOff(retry) => Some(retry),
+            State::BackingOff(at) => Some(Retry { at, attempt }),
             State::Starting | State::Running | State::Stopping | State::Terminated(_) => None,
         }
     }
@@ -215,25 +294,28 @@ impl ServiceLifecycle {
     /// Failures since the registration, of all kinds.
     #[must_use]
     pub fn total_failures(&self) -> u32 {
-        self.failures.total()
+        self.failures().total()
     }
 
     /// Failures since the registration, by kind.
     #[must_use]
-    pub const fn failures(&self) -> &FailureCounts {
-        &self.failures
+    pub fn failures(&self) -> &FailureCounts {
+        const NONE: &FailureCounts = &FailureCounts::none();
+        self.failures
+            .as_ref()
+            .map_or(NONE, |failures| &failures.counts)
     }
 
     /// The last failure, or the error that a stop ended with.
     #[must_use]
-    pub const fn last_failure(&self) -> Option<&Failure> {
-        self.last_failure.as_ref()
+    pub fn last_failure(&self) -> Option<&Failure> {
+        self.failures.as_ref()?.last.as_ref()
     }
 
     /// The text of [`last_failure`](Self::last_failure) with its whole chain of sources.
     #[must_use]
     pub fn last_error(&self) -> Option<String> {
-        self.last_failure.as_ref().map(ToString::to_string)
+        self.last_failure().map(ToString::to_string)
     }
 
     /// Why it has terminated, once it has.
@@ -249,11 +331,9 @@ impl ServiceLifecycle {
     #[must_use]
     pub fn cumulative_running_time(&self, now: Instant) -> Duration {
         match self.state {
-            State::Running => self
-                .running_before
-                .saturating_add(self.time_in_current_phase(now)),
+            State::Running => self.uptime.while_running(now.max(self.phase_since)),
             State::Starting | State::BackingOff(_) | State::Stopping | State::Terminated(_) => {
-                self.running_before
+                self.uptime.while_paused(self.created_at)
             }
         }
     }
@@ -298,7 +378,7 @@ impl ServiceLifecycle {
             attempt: self.attempt,
             total_failures: self.total_failures(),
             last_error: self.last_error(),
-            last_failure_kind: self.last_failure.as_ref().map(Failure::kind),
+            last_failure_kind: self.last_failure().map(Failure::kind),
             cumulative_running_secs: self.cumulative_running_time(now).as_secs_f64(),
             age_secs: self.age(now).as_secs_f64(),
             time_in_phase_secs: self.time_in_current_phase(now).as_secs_f64(),

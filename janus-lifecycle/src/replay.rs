@@ -54,7 +54,9 @@ impl ServiceLifecycle {
 
     fn take_over(&mut self, outcome: &RunOutcome) {
         match outcome {
-            RunOutcome::Failed(failure) => self.record_failure(failure.clone()),
+            RunOutcome::Failed(failure) => {
+                self.record_failure(failure.clone());
+            }
             // Of a run that is to end for another's sake, the service goes on, and keeps nothing.
             RunOutcome::Cancelled(Some(failure)) if self.phase() == ServicePhase::Stopping => {
                 self.keep_error(failure.clone());

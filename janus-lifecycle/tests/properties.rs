@@ -77,8 +77,12 @@ impl Call {
             Self::Restart => feed.transition_to_restarting(now)?,
             Self::Stop => feed.transition_to_stopping(now)?,
             Self::Terminate(reason) => feed.transition_to_terminated(now, reason.clone())?,
-            Self::RecordFailure(kind) => feed.record_failure(failure(*kind)),
-            Self::KeepError(kind) => feed.keep_error(failure(*kind)),
+            Self::RecordFailure(kind) => {
+                feed.record_failure(failure(*kind));
+            }
+            Self::KeepError(kind) => {
+                feed.keep_error(failure(*kind));
+            }
             Self::RecordRecovery => feed.record_recovery(),
         }
         Ok(())
@@ -175,7 +179,10 @@ impl Model {
                 self.last_error = Some(*kind);
             }
             Call::KeepError(kind) => self.last_error = Some(*kind),
-            Call::RecordRecovery => self.attempt = 0,
+            Call::RecordRecovery => {
+                self.attempt = 0;
+                self.retry = self.retry.map(|(at, _)| (at, 0));
+            }
         }
         Ok(())
     }

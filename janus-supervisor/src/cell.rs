@@ -1,22 +1,29 @@
-//! One service as everybody shares it: its machine behind its own lock, and the ways to reach its task.
+//! One service as everybody shares it: its lifecycle behind its own lock, and the ways to reach its task.
 //!
 //! Invariants:
 //!
-//! 1. Only the service's own task (or the task's destructor) gives the machine an input; everybody else reads. Numbers for events
-//!    are also taken before the task begins (`Registered`) and after it is over (`Removed`).
+//! 1. Only the service's own task (or the task's destructor), which keeps the decisions to itself, moves the lifecycle; everybody
+//!    else reads. Numbers for events are also taken before the task begins (`Registered`) and after it is over (`Removed`).
 //! 2. Nothing but pure code runs while the lock is held: no observer, no user's `Drop` or `Display`, no await.
 
+mod calls;
+
+pub(crate) use calls::{Call, Heard};
+
 use crate::driver::{caught, logged};
-use crate::machine::{Checks, Permit, ServiceMachine, Ticket};
+use crate::log;
+use crate::machine::{Again, Command, Decider, Permit, Step, Tally, Ticket};
 use crate::notify::StopReason;
 use crate::revival::{Dormant, Successor};
 use crate::{
-    CancellationToken, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase,
-    TerminationReason, clock,
+    CancellationToken, Failure, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot,
+    ServicePhase, TerminationReason, TransitionError, clock,
 };
+use calls::Calls;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -30,15 +37,17 @@ pub(crate) struct ServiceCell {
     /// 0, [`STOP`] or [`SHUTDOWN`].
     stop_requested: AtomicU8,
     /// What the present run has left outside its future: threads of the blocking pool.
-    holds: AtomicUsize,
+    holds: AtomicU32,
     /// [`FINISHED`] and [`REMOVED`].
     end: AtomicU8,
     /// `holds` went back to zero, the task is over, or somebody waits for a change.
     changed: Notify,
-    /// Wakes the task for what the run has said, and when it may begin one, if that matters to it.
-    news: Option<Arc<Notify>>,
+    /// What calls the task.
+    calls: Calls,
     /// The task does not do what is due: the run blocks its thread.
     stuck: AtomicBool,
+    /// A run has begun. Written and read under the lock.
+    begun: AtomicBool,
 }
 
 /// What else there is to a service.
@@ -52,6 +61,8 @@ pub(crate) struct Traits {
     pub(crate) significant: bool,
     /// It is forgotten once it has terminated.
     pub(crate) ephemeral: bool,
+    /// What a run says, and when one may begin, matters to its task.
+    pub(crate) hears: bool,
 }
 
 /// Whether this run is in progress.
@@ -72,7 +83,9 @@ const FINISHED: u8 = 1;
 const REMOVED: u8 = 2;
 
 struct Inner {
-    machine: ServiceMachine,
+    life: ServiceLifecycle,
+    /// The number of the service's next event.
+    next_seq: u64,
     /// The token that the present run was given, or the next will be.
     token: CancellationToken,
     /// What was said and asked, for services that have anything to do with that.
@@ -96,8 +109,10 @@ struct Said {
     halted: Option<(u32, StopReason)>,
     /// The place among those that start that it was given last.
     granted: Option<Ticket>,
-    /// It has no task: the run of its group, which makes that, has not begun.
-    awaits_task: bool,
+    /// What its task will decide by, if it has none: the run of its group, which makes that, has not begun.
+    awaits_task: Option<Decider>,
+    /// Since when there is something for the task to do, or when there will be.
+    due: Option<Instant>,
     /// Which of the supervisor's own services it starts after.
     after: Vec<Arc<str>>,
     /// Its value, if it may begin anew.
@@ -115,20 +130,18 @@ pub(crate) fn cancel(token: &CancellationToken) {
 
 impl ServiceCell {
     pub(crate) fn new(
+        now: Instant,
         name: Arc<str>,
         id: u64,
         policy: RestartPolicy,
-        machine: ServiceMachine,
         traits: Traits,
     ) -> Self {
         let inner = Inner {
-            machine,
+            life: ServiceLifecycle::new(now, Arc::clone(&name)),
+            next_seq: 0,
             token: CancellationToken::new(),
             said: None,
         };
-        let machine = &inner.machine;
-        let hears = machine.is_limited() || machine.checks() != Checks::default();
-        let news = hears.then(Arc::default);
         Self {
             name,
             id,
@@ -136,25 +149,18 @@ impl ServiceCell {
             traits,
             inner: Mutex::new(inner),
             stop_requested: AtomicU8::new(0),
-            holds: AtomicUsize::new(0),
+            holds: AtomicU32::new(0),
             end: AtomicU8::new(0),
             changed: Notify::new(),
-            news,
+            calls: Calls::new(),
+            begun: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
         }
     }
 
     /// The same service in another life, as newly registered.
-    pub(crate) fn anew(&self, now: Instant, id: u64, seed: u64, gated: bool) -> Self {
-        let machine = self.with_machine(|machine| machine.anew(now, seed));
-        let machine = if gated { machine.gated() } else { machine };
-        Self::new(
-            Arc::clone(&self.name),
-            id,
-            self.policy,
-            machine,
-            self.traits,
-        )
+    pub(crate) fn anew(&self, now: Instant, id: u64) -> Self {
+        Self::new(now, Arc::clone(&self.name), id, self.policy, self.traits)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -162,20 +168,105 @@ impl ServiceCell {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For the service's own task only: invariant 1.
-    pub(crate) fn with_machine<R>(&self, act: impl FnOnce(&mut ServiceMachine) -> R) -> R {
-        act(&mut self.lock().machine)
+    /// For the service's own task only (invariant 1): has it decided what follows, and answers the token of the run that begins, if
+    /// one does.
+    ///
+    /// # Errors
+    /// As `decide`.
+    #[inline]
+    pub(crate) fn decide(
+        &self,
+        decider: &mut Decider,
+        step: &mut Step,
+        decide: impl FnOnce(
+            &mut Decider,
+            &mut ServiceLifecycle,
+            &mut Step,
+        ) -> Result<(), TransitionError>,
+    ) -> Result<Option<CancellationToken>, TransitionError> {
+        let mut inner = self.lock();
+        step.first_seq = inner.next_seq;
+        decide(decider, &mut inner.life, step)?;
+        inner.next_seq += u64::from(step.tally.events);
+        if self.traits.hears {
+            inner.said.get_or_insert_default().due = decider.due();
+        }
+        Ok((step.command == Command::Run).then(|| self.begin_run(inner)))
+    }
+
+    /// For the service's own task only, as `decide`: has it decided whether another run follows at once, and answers the token of that.
+    ///
+    /// # Errors
+    /// As `Decider::again`.
+    #[inline]
+    pub(crate) fn again(
+        &self,
+        decider: &mut Decider,
+        now: Instant,
+        failure: Failure,
+        mut step: Option<&mut Step>,
+    ) -> Result<(Again, Option<CancellationToken>), TransitionError> {
+        let mut inner = self.lock();
+        if let Some(step) = &mut step {
+            step.first_seq = inner.next_seq;
+        }
+        let again = decider.again(&mut inner.life, now, failure, step)?;
+        if let Again::Not(_) = again {
+            return Ok((again, None));
+        }
+        inner.next_seq += u64::from(Tally::AGAIN.events);
+        Ok((again, Some(self.begin_run(inner))))
+    }
+
+    /// The token of the run that begins.
+    #[inline]
+    fn begin_run(&self, mut inner: MutexGuard<'_, Inner>) -> CancellationToken {
+        self.begun.store(true, Ordering::Relaxed);
+        // Whoever cancelled it, it has done its work, and the next run gets a fresh one.
+        let is_used = inner.token.is_cancelled();
+        if is_used {
+            inner.token = CancellationToken::new();
+        }
+        let token = inner.token.clone();
+        drop(inner);
+        if is_used && self.is_stop_requested() {
+            // The request may have gone to the used one.
+            cancel(&token);
+        }
+        token
+    }
+
+    /// The number for an event that is told outside the task: invariant 1. With that of the present run, or the last.
+    pub(crate) fn take_seq(&self) -> (u32, u64) {
+        let mut inner = self.lock();
+        let seq = inner.next_seq;
+        inner.next_seq += 1;
+        (inner.life.start_count(), seq)
     }
 
     /// A look at the lifecycle. `read` is pure code: invariant 2.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&ServiceLifecycle) -> R) -> R {
-        read(self.lock().machine.lifecycle())
+        read(&self.lock().life)
+    }
+
+    /// The same, with how many runs have begun. (`start_count` is 1 also before the first.)
+    pub(crate) fn read_runs<R>(&self, read: impl FnOnce(&ServiceLifecycle, u32) -> R) -> R {
+        let inner = self.lock();
+        read(&inner.life, self.runs(&inner))
+    }
+
+    fn runs(&self, inner: &Inner) -> u32 {
+        if self.begun.load(Ordering::Relaxed) {
+            inner.life.start_count()
+        } else {
+            0
+        }
     }
 
     pub(crate) fn snapshot(&self) -> ServiceLifecycleSnapshot {
         let (lifecycle, status) = {
             let inner = self.lock();
-            let lifecycle = inner.machine.lifecycle();
+            let lifecycle = &inner.life;
             let status = inner.said.as_ref().and_then(|said| said.status.clone());
             let status = status.filter(|(run, _)| is_in_run(lifecycle, *run));
             (lifecycle.clone(), status)
@@ -195,20 +286,20 @@ impl ServiceCell {
     /// Takes note of what this run says, if it is the present one.
     fn hear(&self, run: u32, take_note: impl FnOnce(&mut Said)) {
         let mut inner = self.lock();
-        if is_in_run(inner.machine.lifecycle(), run) {
+        if is_in_run(&inner.life, run) {
             take_note(inner.said.get_or_insert_default());
         }
     }
 
     pub(crate) fn say_ready(&self, run: u32) {
-        if let Some(news) = &self.news {
+        if self.traits.hears {
             self.hear(run, |said| said.ready = run);
-            logged(|| news.notify_one());
+            self.calls.call(Call::News);
         }
     }
 
     pub(crate) fn say_alive(&self, run: u32) {
-        if self.news.is_some() {
+        if self.traits.hears {
             let now = clock::now();
             self.hear(run, |said| said.alive_at = said.alive_at.max(Some(now)));
         }
@@ -222,7 +313,7 @@ impl ServiceCell {
     pub(crate) fn is_said_ready(&self) -> bool {
         let inner = self.lock();
         let ready = inner.said.as_ref().map_or(0, |said| said.ready);
-        ready == inner.machine.lifecycle().start_count()
+        ready == inner.life.start_count()
     }
 
     /// When the service last said that it is alive.
@@ -238,9 +329,7 @@ impl ServiceCell {
             // Tickets only grow, so one that comes late changes nothing.
             *granted = (*granted).max(Some(ticket));
         }
-        if let Some(news) = &self.news {
-            logged(|| news.notify_one());
-        }
+        self.calls.call(Call::News);
     }
 
     /// The place among those that start that it was given last.
@@ -248,9 +337,24 @@ impl ServiceCell {
         self.lock().said.as_ref()?.granted
     }
 
-    /// What wakes the task for what the run has said, and when it may begin one.
-    pub(crate) fn news(&self) -> Option<Arc<Notify>> {
-        self.news.clone()
+    /// Whether there are calls that its task has not heard yet.
+    pub(crate) fn is_called(&self) -> bool {
+        self.calls.are_pending()
+    }
+
+    /// The calls that its task has not heard yet: now it has.
+    pub(crate) fn heard(&self) -> Option<Heard> {
+        self.calls.take()
+    }
+
+    /// Has calls wake its task from now on. One that came before is there to be heard.
+    pub(crate) fn listen(&self, task: &Waker) {
+        self.calls.wake(task);
+    }
+
+    /// Since when, or from when on, there is something for the task to do, if what it does is watched.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.lock().said.as_ref()?.due
     }
 
     /// Notes whether the run blocks its thread. Answers whether that is new.
@@ -266,40 +370,28 @@ impl ServiceCell {
             _ => {
                 let inner = self.lock();
                 let (run, reason) = inner.said.as_ref()?.halted?;
-                is_in_run(inner.machine.lifecycle(), run).then_some(reason)
+                is_in_run(&inner.life, run).then_some(reason)
             }
         }
     }
 
-    pub(crate) fn token(&self) -> CancellationToken {
-        self.lock().token.clone()
+    /// What is wanted of it besides to stop: another run, and what its group allows.
+    pub(crate) fn take_wishes(&self) -> (bool, Option<Permit>) {
+        match &mut self.lock().said {
+            Some(said) => (std::mem::take(&mut said.restart), said.permit),
+            None => (false, None),
+        }
     }
 
-    /// Puts another token in place of one that the service cancelled itself.
-    ///
-    /// Answers, from under the same lock, what is wanted of it besides to stop: another run, and what its group allows. A wish
-    /// that is not among them has cancelled, or will cancel, the new token.
-    pub(crate) fn replace_token(&self, token: CancellationToken) -> (bool, Option<Permit>) {
-        let (old, wishes) = {
-            let mut inner = self.lock();
-            let wishes = match &mut inner.said {
-                Some(said) => (std::mem::take(&mut said.restart), said.permit),
-                None => (false, None),
-            };
-            (std::mem::replace(&mut inner.token, token), wishes)
-        };
-        drop(old);
-        wishes
-    }
-
-    /// Tells a gated service what is wanted of it. Its token wakes its task, and ends the run if there is one.
+    /// Tells a gated service what is wanted of it. Its token ends the run if that is to end.
     pub(crate) fn set_permit(&self, permit: Permit) {
         self.wish(|said, run| {
             said.permit = Some(permit);
-            if permit.halt >= permit.go {
+            let halts = permit.halt >= permit.go;
+            if halts {
                 said.halted = Some((run, StopReason::Sibling));
             }
-            true
+            halts
         });
     }
 
@@ -312,14 +404,18 @@ impl ServiceCell {
         });
     }
 
-    /// Takes note of a wish, and wakes the task with the token if that answers that there is one.
+    /// Takes note of a wish, and calls the task. If the wish is that the present run ends, cancels its token.
     fn wish(&self, take_note: impl FnOnce(&mut Said, u32) -> bool) {
         let token = {
             let mut inner = self.lock();
-            let run = inner.machine.runs();
-            let is_one = take_note(inner.said.get_or_insert_default(), run);
-            is_one.then(|| inner.token.clone())
+            let run = self.runs(&inner);
+            let ends_run = take_note(inner.said.get_or_insert_default(), run);
+            // The next run must not have it: it may begin before this one is cancelled.
+            (ends_run && is_in_run(&inner.life, run))
+                .then(|| std::mem::replace(&mut inner.token, CancellationToken::new()))
         };
+        // First, so that a run which ends by the token is known to have been told to.
+        self.calls.call(Call::Wish);
         if let Some(token) = token {
             cancel(&token);
         }
@@ -339,7 +435,27 @@ impl ServiceCell {
         // The first reason stays.
         let wanted = &self.stop_requested;
         let _kept = wanted.compare_exchange(0, what, Ordering::AcqRel, Ordering::Acquire);
-        cancel(&self.token());
+        // First, so that a run which ends by the token is known to have been told to.
+        self.calls.call(Call::Stop);
+        self.cancel_run();
+    }
+
+    /// Has the run dropped, if it has been told to end.
+    pub(crate) fn request_abort(&self) {
+        self.calls.call(Call::Abort);
+    }
+
+    /// Tells a service that is to stop that there may be less time for that.
+    pub(crate) fn hurry(&self) {
+        if self.is_stop_requested() {
+            self.calls.call(Call::Stop);
+        }
+    }
+
+    /// Tells the run to end.
+    pub(crate) fn cancel_run(&self) {
+        let token = self.lock().token.clone();
+        cancel(&token);
     }
 
     pub(crate) fn is_stop_requested(&self) -> bool {
@@ -370,6 +486,7 @@ impl ServiceCell {
     /// Notes that the task is over. Answers whether the service was removed before, so that this is the last of it.
     #[must_use]
     pub(crate) fn set_finished(&self) -> bool {
+        self.calls.end();
         let before = self.end.fetch_or(FINISHED, Ordering::SeqCst);
         self.tell_changed();
         before & REMOVED != 0
@@ -400,16 +517,14 @@ impl ServiceCell {
         })
     }
 
-    /// Notes that it has no task yet.
-    pub(crate) fn await_task(&self) {
-        self.lock().said.get_or_insert_default().awaits_task = true;
+    /// Notes that it has no task yet, and what that will decide by.
+    pub(crate) fn await_task(&self, decider: Decider) {
+        self.lock().said.get_or_insert_default().awaits_task = Some(decider);
     }
 
-    /// Answers whether it has had no task so far. From now on whoever asks has to see to it.
-    pub(crate) fn begin_task(&self) -> bool {
-        let said = &mut self.lock().said;
-        said.as_mut()
-            .is_some_and(|said| std::mem::take(&mut said.awaits_task))
+    /// What the task of a service that has had none so far is to decide by. Whoever asks has to see to it from now on.
+    pub(crate) fn begin_task(&self) -> Option<Decider> {
+        self.lock().said.as_mut()?.awaits_task.take()
     }
 
     /// Notes which services it starts after.
@@ -440,9 +555,7 @@ impl ServiceCell {
     pub(crate) fn drop_dormant(&self) {
         if let Some(dormant) = self.take_dormant() {
             if let Err(panic) = caught(|| drop(dormant)) {
-                logged(|| {
-                    tracing::warn!(service = &*self.name, error = %panic, "the drop of the service panicked");
-                });
+                log::drop_panicked(&self.name, "service", &panic);
             }
         }
     }

@@ -1,8 +1,7 @@
 //! What users write to have services depend on one another: a group.
 
-use crate::driver::service::{Task, drive};
+use crate::driver::{Task, drive};
 use crate::machine::{AutoShutdown, Intensity, Strategy};
-use crate::shared::Shared;
 use crate::{
     BackoffConfig, JanusService, RestartPolicy, ServiceHandle, ServiceLifecycleSnapshot,
     ServicePhase, SpawnOptions, TerminationReason,
@@ -167,7 +166,7 @@ impl fmt::Debug for Group {
 pub(crate) trait Recipe: Send + Sync {
     fn name(&self) -> &str;
     fn restart_policy(&self) -> RestartPolicy;
-    fn launch(&self, task: Task, shared: &Shared, runtime: &Handle);
+    fn launch(&self, task: Task, runtime: &Handle);
 }
 
 impl<S: JanusService> Recipe for Arc<S> {
@@ -179,9 +178,9 @@ impl<S: JanusService> Recipe for Arc<S> {
         JanusService::restart_policy(self)
     }
 
-    fn launch(&self, task: Task, shared: &Shared, runtime: &Handle) {
+    fn launch(&self, task: Task, runtime: &Handle) {
         let run = drive(task, Self::clone(self));
-        shared.tracker.spawn_on(run, runtime);
+        drop(runtime.spawn(run));
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::cell::ServiceCell;
 use crate::driver::group::end_without_task;
 use crate::error::RestartError;
-use crate::machine::ServiceMachine;
 use crate::revival::revive;
 use crate::shared::Shared;
 use crate::{ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase, TerminationReason};
@@ -113,16 +112,15 @@ impl ServiceHandle {
             cell = self.cell();
             0
         } else {
-            let runs = cell.with_machine(|machine| machine.runs());
+            let runs = cell.read_runs(|_, runs| runs);
             if !cell.read(ServiceLifecycle::phase).is_terminal() {
                 cell.request_restart();
             }
             runs
         };
         let _watching = self.shared.watch();
-        let answer = |machine: &mut ServiceMachine| {
-            let lifecycle = machine.lifecycle();
-            let runs_anew = machine.runs() > runs;
+        let answer = |lifecycle: &ServiceLifecycle, now: u32| {
+            let runs_anew = now > runs;
             match (lifecycle.termination_reason(), lifecycle.phase()) {
                 (Some(reason), _) => Some(Err(Some(reason.clone()))),
                 (None, ServicePhase::Running) if runs_anew => Some(Ok(())),
@@ -132,7 +130,7 @@ impl ServiceHandle {
                 _ => None,
             }
         };
-        let answer = cell.first(|| cell.with_machine(answer)).await;
+        let answer = cell.first(|| cell.read_runs(answer)).await;
         answer.map_err(|reason| {
             let name = self.name().to_owned();
             match reason {

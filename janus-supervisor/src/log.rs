@@ -9,8 +9,9 @@
 //!
 //! A crash loop therefore costs one line a minute, which says how many failures were left out since the one before it.
 
+use crate::driver::logged;
 use crate::machine::Happening;
-use crate::{EventKind, RunOutcome, TerminationReason};
+use crate::{EventKind, PanicError, RunOutcome, TerminationReason};
 use std::time::{Duration, Instant};
 
 /// How long the failures of one service stay at debug level after one was shown.
@@ -73,6 +74,11 @@ pub(crate) fn step(service: &str, now: Instant, happened: &[Happening], failures
             _ => {}
         }
     }
+}
+
+/// Logs that something of the user's panicked while it was dropped.
+pub(crate) fn drop_panicked(service: &str, what: &str, panic: &PanicError) {
+    logged(|| tracing::warn!(service, error = %panic, "the drop of the {what} panicked"));
 }
 
 fn run_ended(

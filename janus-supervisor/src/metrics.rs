@@ -1,6 +1,7 @@
 //! The supervisor's own counters: an observer made of atomics.
 
-use crate::{EventKind, Observer, ServiceEvent};
+use crate::machine::Tally;
+use crate::{Observer, ServiceEvent};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Counters over all services of one supervisor, fed by the same events as every other [`Observer`].
@@ -33,31 +34,30 @@ impl SupervisorMetrics {
         }
     }
 
-    /// Counts one event.
-    pub(crate) fn count(&self, kind: &EventKind) {
-        match kind {
-            EventKind::Registered => {
-                self.spawned_total.fetch_add(1, Relaxed);
-                self.active_services.fetch_add(1, Relaxed);
+    /// Adds what has happened. Of most steps of a service that is little, so nothing is written that does not change.
+    pub(crate) fn add(&self, tally: Tally) {
+        let add = |to: &AtomicU64, n: u8| {
+            if n > 0 {
+                to.fetch_add(n.into(), Relaxed);
             }
-            EventKind::Restarting => {
-                self.restarts_total.fetch_add(1, Relaxed);
-            }
-            EventKind::BreakerOpened { .. } => {
-                self.circuit_breaker_trips.fetch_add(1, Relaxed);
-            }
-            EventKind::Terminated { .. } => {
-                self.terminated_total.fetch_add(1, Relaxed);
-                self.active_services.fetch_sub(1, Relaxed);
-            }
-            _ => {}
+        };
+        add(&self.spawned_total, tally.registered);
+        add(&self.active_services, tally.registered);
+        add(&self.restarts_total, tally.restarts);
+        add(&self.circuit_breaker_trips, tally.breaker_trips);
+        add(&self.terminated_total, tally.terminated);
+        if tally.terminated > 0 {
+            self.active_services
+                .fetch_sub(tally.terminated.into(), Relaxed);
         }
     }
 }
 
 impl Observer for SupervisorMetrics {
     fn observe(&self, event: &ServiceEvent) {
-        self.count(&event.kind);
+        let mut tally = Tally::none();
+        tally.count((&event.kind).into());
+        self.add(tally);
     }
 }
 

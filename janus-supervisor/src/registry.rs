@@ -6,13 +6,17 @@
 use crate::ServicePhase;
 use crate::cell::ServiceCell;
 use crate::revival::Dormant;
+use foldhash::fast::RandomState;
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<HashSet<ByName>>);
+pub(crate) struct Registry(Mutex<Cells>);
+
+/// Found by a fast hash: whoever spawns a service chooses its name, and has better ways to harm the process.
+type Cells = HashSet<ByName, RandomState>;
 
 impl Registry {
     /// Registers a service, and answers the terminated one of the same name that it takes the place of, behind what was inside it.
@@ -143,10 +147,11 @@ impl Registry {
         in_order(inside)
     }
 
-    /// All services, in the order of spawning, those inside a group behind it and in its order.
-    pub(crate) fn list(&self) -> Vec<Arc<ServiceCell>> {
+    /// All services that are `wanted`, in the order of spawning, those inside a group behind it and in its order.
+    pub(crate) fn list(&self, wanted: impl Fn(&ServiceCell) -> bool) -> Vec<Arc<ServiceCell>> {
         let cells = self.lock();
-        let all = cells.iter().map(|ByName(cell)| Arc::clone(cell)).collect();
+        let all = cells.iter().map(|ByName(cell)| cell);
+        let all = all.filter(|cell| wanted(cell)).cloned().collect();
         drop(cells);
         in_tree_order(in_order(all))
     }
@@ -155,7 +160,7 @@ impl Registry {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<ByName>> {
+    fn lock(&self) -> MutexGuard<'_, Cells> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -165,7 +170,7 @@ impl Registry {
     clippy::mutable_key_type,
     reason = "a cell is hashed by its name, which never changes"
 )]
-fn with_inside(cells: &mut HashSet<ByName>, cell: Arc<ServiceCell>) -> Vec<Arc<ServiceCell>> {
+fn with_inside(cells: &mut Cells, cell: Arc<ServiceCell>) -> Vec<Arc<ServiceCell>> {
     let mut removed = Vec::new();
     if cell.traits.group {
         removed = take_inside(cells, &cell.name);
@@ -179,7 +184,7 @@ fn with_inside(cells: &mut HashSet<ByName>, cell: Arc<ServiceCell>) -> Vec<Arc<S
     clippy::mutable_key_type,
     reason = "a cell is hashed by its name, which never changes"
 )]
-fn take_inside(cells: &mut HashSet<ByName>, group: &str) -> Vec<Arc<ServiceCell>> {
+fn take_inside(cells: &mut Cells, group: &str) -> Vec<Arc<ServiceCell>> {
     let mut removed = Vec::new();
     cells.retain(|ByName(cell)| {
         let inside = is_inside(cell, group);

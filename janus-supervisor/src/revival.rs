@@ -5,22 +5,28 @@
 
 use crate::cell::ServiceCell;
 use crate::driver::monitor;
-use crate::driver::service::{Task, drive};
+use crate::driver::{Task, drive};
+use crate::machine::Decider;
 use crate::shared::Shared;
 use crate::{JanusService, clock, spawn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 
-/// The value of a service whose task is over, and where it ran.
+/// The value of a service whose task is over, where it ran, and what it decided by.
 pub(crate) struct Dormant {
     service: Option<Box<dyn Wake>>,
     runtime: Handle,
+    decider: Decider,
 }
 
 impl Dormant {
-    pub(crate) fn new<S: JanusService>(service: S, runtime: Handle) -> Self {
+    pub(crate) fn new<S: JanusService>(service: S, runtime: Handle, decider: Decider) -> Self {
         let service: Option<Box<dyn Wake>> = Some(Box::new(service));
-        Self { service, runtime }
+        Self {
+            service,
+            runtime,
+            decider,
+        }
     }
 }
 
@@ -34,12 +40,12 @@ impl Drop for Dormant {
 
 /// A service, whatever its type, that can be set going once more.
 trait Wake: Send {
-    fn wake(self: Box<Self>, task: Task, shared: &Shared, runtime: &Handle);
+    fn wake(self: Box<Self>, task: Task, runtime: &Handle);
 }
 
 impl<S: JanusService> Wake for S {
-    fn wake(self: Box<Self>, task: Task, shared: &Shared, runtime: &Handle) {
-        shared.tracker.spawn_on(drive(task, *self), runtime);
+    fn wake(self: Box<Self>, task: Task, runtime: &Handle) {
+        drop(runtime.spawn(drive(task, *self)));
     }
 }
 
@@ -68,7 +74,7 @@ impl Successor {
 /// Has a service begin anew whose task is over, if its value was kept: of many who ask, one does it.
 pub(crate) fn revive(shared: &Arc<Shared>, old: &Arc<ServiceCell>) {
     // A drain that begins from now on waits for it.
-    let _entering = shared.tracker.token();
+    let entering = shared.join();
     if shared.root.is_cancelled() {
         return;
     }
@@ -80,7 +86,7 @@ pub(crate) fn revive(shared: &Arc<Shared>, old: &Arc<ServiceCell>) {
     let after: Vec<_> = old.after().iter().filter_map(known).flatten().collect();
     let in_order = shared.check_order(name, &after).is_ok();
     let after = if in_order { after } else { Vec::new() };
-    let new = Arc::new(old.anew(now, id, seed, !after.is_empty()));
+    let new = Arc::new(old.anew(now, id));
     let Some(mut dormant) = shared.registry.succeed(old, &new) else {
         return;
     };
@@ -90,10 +96,14 @@ pub(crate) fn revive(shared: &Arc<Shared>, old: &Arc<ServiceCell>) {
         let _told_later = shared.ensure_signals();
         shared.ensure_relay();
     }
+    let mut decider = dormant.decider.anew(now, seed);
+    if !after.is_empty() {
+        decider.close();
+    }
     shared.introduce(&new, now, &[Arc::clone(old)], after);
-    monitor::watch(&new, &runtime);
-    let task = Task::new(new, Arc::clone(shared));
+    monitor::watch(&new, decider.checks(), &runtime);
+    let task = Task::new(new, entering, decider);
     if let Some(service) = dormant.service.take() {
-        service.wake(task, shared, &runtime);
+        service.wake(task, &runtime);
     }
 }

@@ -1,10 +1,14 @@
 //! What all services of one supervisor share.
 
+mod members;
 mod relations;
 
+pub(crate) use members::Member;
+
+use self::members::Members;
 use crate::cell::{ServiceCell, cancel};
 use crate::driver::{caught, logged, relay, signals};
-use crate::machine::{ChildEnd, Dependency, StartOrder};
+use crate::machine::{ChildEnd, Dependency, StartOrder, Tally};
 use crate::registry::Registry;
 use crate::report::{DrainReport, ShutdownCause};
 use crate::root::RootGroup;
@@ -19,17 +23,16 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
 
 pub(crate) struct Shared {
     /// Cancelled when the shutdown begins. Its services are then asked to stop, in order.
     pub(crate) root: CancellationToken,
     /// Cancelled when all grace is over.
     pub(crate) abort: CancellationToken,
-    /// Every service's task. Closed from the beginning, which to a tracker only means that waiting for it can end.
-    pub(crate) tracker: TaskTracker,
+    members: Members,
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<SupervisorMetrics>,
     pub(crate) shutdown_timeout: Duration,
@@ -48,6 +51,8 @@ pub(crate) struct Shared {
     listener: Mutex<Option<JoinHandle<()>>>,
     /// The task that waits for somebody to cancel `root`.
     relay: Mutex<Option<JoinHandle<()>>>,
+    /// The runtime that was last found to have a time driver.
+    timed: Mutex<Option<runtime::Id>>,
     /// Which services start after others, and whether there are any.
     order: Mutex<StartOrder>,
     /// How many services start at a time, if that is limited.
@@ -107,12 +112,10 @@ pub(crate) struct Began {
 
 impl Shared {
     pub(crate) fn new(config: SupervisorConfig) -> Self {
-        let tracker = TaskTracker::new();
-        tracker.close();
         Self {
             root: CancellationToken::new(),
             abort: CancellationToken::new(),
-            tracker,
+            members: Members::default(),
             registry: Registry::default(),
             metrics: Arc::default(),
             shutdown_timeout: config.shutdown_timeout,
@@ -127,6 +130,7 @@ impl Shared {
             install_signal_handler: config.install_signal_handler,
             listener: Mutex::default(),
             relay: Mutex::default(),
+            timed: Mutex::default(),
             order: Mutex::default(),
             starts: Starts::new(config.max_concurrent_starts, config.restart_spread),
             has_order: AtomicBool::new(false),
@@ -139,6 +143,23 @@ impl Shared {
             next_id: AtomicU64::new(0),
             seed: config.seed.unwrap_or_else(random_seed),
         }
+    }
+
+    /// Whether a runtime has a time driver. Asks only if it is another than the last.
+    pub(crate) fn is_known_to_have_time(
+        &self,
+        id: runtime::Id,
+        has_time: impl FnOnce() -> bool,
+    ) -> bool {
+        let timed = || self.timed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *timed() == Some(id) {
+            return true;
+        }
+        let has_time = has_time();
+        if has_time {
+            *timed() = Some(id);
+        }
+        has_time
     }
 
     /// Sees to it that somebody waits for the root token. Inside a runtime only.
@@ -197,10 +218,10 @@ impl Shared {
     ) -> Result<Arc<BackoffConfig>, ConfigError> {
         match own {
             Some(own) => own.validate().map(|()| own),
-            None => {
-                let check = self.default_backoff_check.clone();
-                check.map(|()| Arc::clone(&self.default_backoff))
-            }
+            None => match &self.default_backoff_check {
+                Ok(()) => Ok(Arc::clone(&self.default_backoff)),
+                Err(error) => Err(error.clone()),
+            },
         }
     }
 
@@ -252,12 +273,15 @@ impl Shared {
 
     /// Tells what happens to a service outside its own task: before the task begins, or when it is over.
     pub(crate) fn tell(&self, cell: &ServiceCell, now: Instant, kind: EventKind) {
-        let (run, seq) = cell.with_machine(|machine| {
-            let run = machine.lifecycle().start_count();
-            (run, machine.take_seq())
-        });
-        let name = Arc::clone(&cell.name);
-        self.observe(&ServiceEvent::new(cell.id, name, run, seq, now, kind));
+        let (run, seq) = cell.take_seq();
+        if self.is_observed() {
+            let name = Arc::clone(&cell.name);
+            self.observe(&ServiceEvent::new(cell.id, name, run, seq, now, kind));
+        } else {
+            let mut tally = Tally::none();
+            tally.count((&kind).into());
+            self.metrics.add(tally);
+        }
     }
 
     /// Begins the shutdown: asks every service to stop after which no other is left that started after it. Only the first cause
@@ -269,14 +293,15 @@ impl Shared {
         if self.asked.swap(true, Relaxed) {
             return;
         }
-        let mut cells = self.registry.top();
-        let all = cells.clone();
-        if self.has_order.load(SeqCst) {
-            let order = self.order();
-            cells.retain(|cell| order.may_stop(&cell.name));
-        }
-        for cell in cells.iter().rev() {
-            cell.request_shutdown();
+        let all = self.registry.top();
+        let waits =
+            |cell: &ServiceCell| self.has_order.load(SeqCst) && !self.order().may_stop(&cell.name);
+        for cell in all.iter().rev() {
+            if waits(cell) {
+                cell.hurry();
+            } else {
+                cell.request_shutdown();
+            }
         }
         logged(|| self.changed.notify_waiters());
         // Last: whoever drops something takes as long as it takes.
@@ -287,10 +312,12 @@ impl Shared {
 
     /// Ends all grace: drops every service that is left.
     pub(crate) fn abort_all(&self) {
+        // First, for those that are registered after the look.
+        cancel(&self.abort);
         for cell in self.registry.top().iter().rev() {
             cell.request_shutdown();
+            cell.request_abort();
         }
-        cancel(&self.abort);
     }
 
     /// Sees to it that whoever waits is told of changes. A change that is not told was made before this, and can be seen.

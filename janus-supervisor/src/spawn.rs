@@ -5,12 +5,10 @@ use crate::driver::caught;
 use crate::error::SpawnError;
 use crate::group::{Child, Group, Recipe};
 use crate::machine::{
-    AutoShutdown, Checks, Dependency, Intensity, Readiness, ServiceMachine, Strategy,
+    AutoShutdown, Checks, Decider, Dependency, Intensity, Readiness, Retries, Strategy,
 };
 use crate::shared::Shared;
-use crate::{
-    BackoffConfig, BackoffState, EventKind, RestartPolicy, ServicePhase, SpawnOptions, clock,
-};
+use crate::{BackoffConfig, EventKind, RestartPolicy, ServicePhase, SpawnOptions, clock};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,19 +54,22 @@ pub(crate) struct Enrolled {
 }
 
 /// Whether anything can be spawned here and now. Answers the runtime to spawn on.
-pub(crate) fn runtime(name: &str, own: Option<Handle>) -> Result<Handle, SpawnError> {
+pub(crate) fn runtime(
+    shared: &Shared,
+    name: &str,
+    own: Option<Handle>,
+) -> Result<Handle, SpawnError> {
     let name = || name.to_owned();
-    let current = || Handle::try_current().map_err(|_| SpawnError::NoRuntime { name: name() });
-    let Some(runtime) = own else {
-        return check_time(current()?, name);
+    let is_own = own.is_some();
+    let runtime = match own {
+        Some(own) => own,
+        None => Handle::try_current().map_err(|_| SpawnError::NoRuntime { name: name() })?,
     };
-    let _inside = runtime.enter();
-    check_time(runtime.clone(), name)
-}
-
-/// Whether the runtime that this is inside of can wait.
-fn check_time(runtime: Handle, name: impl Fn() -> String) -> Result<Handle, SpawnError> {
-    if caught(|| tokio::time::sleep(Duration::ZERO)).is_err() {
+    let has_time = shared.is_known_to_have_time(runtime.id(), || {
+        let _inside = is_own.then(|| runtime.enter());
+        caught(|| tokio::time::sleep(Duration::ZERO)).is_ok()
+    });
+    if !has_time {
         return Err(SpawnError::NoTimeDriver { name: name() });
     }
     Ok(runtime)
@@ -108,30 +109,36 @@ impl Spec {
         })
     }
 
-    /// Makes its cell. Nobody sees it yet. `gated`: it waits for a permit.
+    /// Makes its cell, and what its task will decide by. Nobody sees them yet. `gated`: it waits for a permit.
     pub(crate) fn cell(
         &self,
         shared: &Shared,
         now: Instant,
         gated: bool,
         group: bool,
-    ) -> Arc<ServiceCell> {
+    ) -> (Arc<ServiceCell>, Decider) {
         let (id, seed) = shared.next_id();
-        let backoff = BackoffState::new(Arc::clone(&self.backoff), seed);
-        let machine = ServiceMachine::new(now, Arc::clone(&self.name), backoff, self.grace);
-        let machine = machine.checked(self.checks);
-        let machine = if gated { machine.gated() } else { machine };
+        let retries = Retries::new(Arc::clone(&self.backoff), seed);
+        let mut decider = Decider::new(now, retries, self.grace);
+        decider.check(self.checks);
+        if gated {
+            decider.close();
+        }
         // A group starts by having its children start.
-        let limited = shared.starts.is_some() && !group;
-        let machine = if limited { machine.limited() } else { machine };
+        let is_limited = shared.starts.is_some() && !group;
+        if is_limited {
+            decider.limit();
+        }
         let traits = Traits {
             group,
             inside: self.name.contains('/'),
             significant: self.significant,
             ephemeral: self.ephemeral,
+            hears: is_limited || self.checks != Checks::default(),
         };
         let name = Arc::clone(&self.name);
-        Arc::new(ServiceCell::new(name, id, self.policy, machine, traits))
+        let cell = ServiceCell::new(now, name, id, self.policy, traits);
+        (Arc::new(cell), decider)
     }
 }
 
@@ -202,6 +209,9 @@ pub(crate) fn dependencies(
     name: &str,
     after: &[Arc<str>],
 ) -> Result<Vec<Dependency>, SpawnError> {
+    if after.is_empty() {
+        return Ok(Vec::new());
+    }
     let dependency = |other: &Arc<str>| {
         if **other == *name {
             let (name, up, id) = (Arc::clone(other), false, u64::MAX);
@@ -313,22 +323,30 @@ fn backoff(
     })
 }
 
-/// Makes the cells of a group and of all in it. Nobody sees them yet. `gated`: it waits for a permit, as all in it do.
-pub(crate) fn prepare(shared: &Shared, now: Instant, plan: &Plan, gated: bool) -> Enrolled {
+/// Makes the cells of a group and of all in it, and what its own task will decide by. Nobody sees them yet. `gated`: it waits for a
+/// permit, as all in it do.
+pub(crate) fn prepare(
+    shared: &Shared,
+    now: Instant,
+    plan: &Plan,
+    gated: bool,
+) -> (Enrolled, Decider) {
     let below = match &plan.kind {
         Kind::Service(_) => &[],
         Kind::Group(group) => &group.children[..],
     };
     let is_group = matches!(plan.kind, Kind::Group(_));
-    let cell = plan.spec.cell(shared, now, gated, is_group);
-    if cell.traits.inside {
-        cell.await_task();
-    }
-    let first = below.iter().map(|plan| prepare(shared, now, plan, true));
-    Enrolled {
-        cell,
-        first: first.collect(),
-    }
+    let (cell, decider) = plan.spec.cell(shared, now, gated, is_group);
+    let first = below.iter().map(|plan| prepare_child(shared, now, plan));
+    let first = first.collect();
+    (Enrolled { cell, first }, decider)
+}
+
+/// The same for a child of a group, which has no task before the run of that begins.
+fn prepare_child(shared: &Shared, now: Instant, plan: &Plan) -> Enrolled {
+    let (child, decider) = prepare(shared, now, plan, true);
+    child.cell.await_task(decider);
+    child
 }
 
 /// Registers them all, or none, and tells everybody.
@@ -371,7 +389,7 @@ pub(crate) fn enroll(shared: &Shared, plan: &GroupPlan) -> Result<Vec<Enrolled>,
     let now = clock::now();
     let children = plan.children.iter();
     let children: Vec<_> = children
-        .map(|plan| prepare(shared, now, plan, true))
+        .map(|plan| prepare_child(shared, now, plan))
         .collect();
     register(shared, now, &children)?;
     Ok(children)
@@ -379,8 +397,11 @@ pub(crate) fn enroll(shared: &Shared, plan: &GroupPlan) -> Result<Vec<Enrolled>,
 
 /// The rule that a service's name breaks, if any.
 fn broken_rule(name: &str) -> Option<&'static str> {
+    let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_control() && byte != b'/';
     if name.is_empty() {
         Some("it must not be empty")
+    } else if name.bytes().all(is_plain) {
+        None // as nearly all are
     } else if name.contains('/') {
         Some("it must not contain '/', which separates the parts of a path")
     } else if name.chars().any(char::is_control) {

@@ -4,11 +4,11 @@ use crate::cell::ServiceCell;
 use crate::driver::drain::drain;
 use crate::driver::group::GroupService;
 use crate::driver::monitor;
-use crate::driver::service::{Task, drive};
+use crate::driver::{Task, drive};
 use crate::driver::{caught, logged};
 use crate::report::{DrainReport, ShutdownCause, ShutdownReport};
 use crate::root::RootGroup;
-use crate::shared::Shared;
+use crate::shared::{Member, Shared};
 use crate::spawn::{self, Enrolled, Kind, Spec};
 use crate::starts::Starts;
 use crate::{
@@ -18,7 +18,6 @@ use crate::{
 };
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Keeps services running. Cheap to clone; all clones are one supervisor.
 ///
@@ -107,11 +106,11 @@ impl JanusSupervisor {
         let names = options.after.clone();
         let (rule, grace) = (shared.auto_shutdown(), shared.shutdown_timeout);
         let spec = Spec::new(shared, ("", name), own_policy, options, rule, grace)?;
-        let (runtime, _entering) = self.enter(&spec.name, spec.runtime.clone())?;
+        let (runtime, entering) = self.enter(&spec.name, spec.runtime.clone())?;
         let after = spawn::dependencies(shared, &spec.name, &names)?;
 
         let now = clock::now();
-        let cell = spec.cell(shared, now, !after.is_empty(), false);
+        let (cell, decider) = spec.cell(shared, now, !after.is_empty(), false);
         shared.check_order(&cell.name, &after)?;
         let replaced = shared.registry.insert(Arc::clone(&cell)).map_err(|phase| {
             let name = cell.name.to_string();
@@ -119,9 +118,9 @@ impl JanusSupervisor {
         })?;
         shared.introduce(&cell, now, &replaced, after);
 
-        monitor::watch(&cell, &runtime);
-        let task = Task::new(Arc::clone(&cell), Arc::clone(shared));
-        shared.tracker.spawn_on(drive(task, service), &runtime);
+        monitor::watch(&cell, decider.checks(), &runtime);
+        let task = Task::new(Arc::clone(&cell), entering, decider);
+        drop(runtime.spawn(drive(task, service)));
         Ok(self.handle(cell))
     }
 
@@ -134,22 +133,20 @@ impl JanusSupervisor {
         let shared = self.shared();
         let names = group.options.after.clone();
         let plan = spawn::plan_group(shared, group, "", shared.auto_shutdown())?;
-        let (runtime, _entering) = self.enter(&plan.spec.name, plan.spec.runtime.clone())?;
+        let (runtime, entering) = self.enter(&plan.spec.name, plan.spec.runtime.clone())?;
         let after = spawn::dependencies(shared, &plan.spec.name, &names)?;
 
         let now = clock::now();
-        let enrolled = spawn::prepare(shared, now, &plan, !after.is_empty());
+        let (enrolled, decider) = spawn::prepare(shared, now, &plan, !after.is_empty());
         shared.check_order(&plan.spec.name, &after)?;
         spawn::register(shared, now, std::slice::from_ref(&enrolled))?;
         let Enrolled { cell, first } = enrolled;
         shared.adopt(&cell, after);
 
-        let task = Task::new(Arc::clone(&cell), Arc::clone(shared));
+        let task = Task::new(Arc::clone(&cell), entering, decider);
         if let Kind::Group(plan) = plan.kind {
-            let abort = shared.abort.clone();
-            let group =
-                GroupService::new(Arc::clone(&cell), Arc::clone(shared), plan, first, abort);
-            shared.tracker.spawn_on(drive(task, group), &runtime);
+            let group = GroupService::new(Arc::clone(&cell), Arc::clone(shared), plan, first);
+            drop(runtime.spawn(drive(task, group)));
         }
         Ok(GroupHandle::new(self.handle(cell)))
     }
@@ -159,16 +156,12 @@ impl JanusSupervisor {
     }
 
     /// What every spawn has to pass. A drain that begins from now on waits for as long as the token is held.
-    fn enter(
-        &self,
-        name: &str,
-        runtime: Option<Handle>,
-    ) -> Result<(Handle, TaskTrackerToken), SpawnError> {
+    fn enter(&self, name: &str, runtime: Option<Handle>) -> Result<(Handle, Member), SpawnError> {
         let shared = self.shared();
-        let runtime = spawn::runtime(name, runtime)?;
+        let runtime = spawn::runtime(shared, name, runtime)?;
         // Those who listen for all belong to whoever spawns, and not to a runtime that one service has to itself.
         let _inside = Handle::try_current().is_err().then(|| runtime.enter());
-        let entering = shared.tracker.token();
+        let entering = shared.join();
         if shared.root.is_cancelled() {
             let name = name.to_owned();
             return Err(SpawnError::ShuttingDown { name });
@@ -365,7 +358,7 @@ impl JanusSupervisor {
             metrics: shared.metrics.snapshot(),
             services: shared
                 .registry
-                .list()
+                .list(|_| true)
                 .iter()
                 .map(|cell| cell.snapshot())
                 .collect(),

@@ -12,7 +12,7 @@ pub(crate) async fn drain(shared: &Shared) -> DrainReport {
     tokio::select! {
         biased;
         () = shared.root.cancelled() => {}
-        () = shared.tracker.wait() => {}
+        () = shared.empty() => {}
     }
     if !shared.root.is_cancelled() {
         // Nothing has ended by a shutdown, but a runtime may have gone away.
@@ -26,7 +26,7 @@ pub(crate) async fn drain(shared: &Shared) -> DrainReport {
     let began = shared.began(clock::now());
     tokio::select! {
         biased;
-        () = shared.tracker.wait() => {}
+        () = shared.empty() => {}
         () = shared.abort.cancelled() => gone(shared).await,
         () = sleep_until(began.at.checked_add(shared.shutdown_timeout)) => {
             shared.abort_all();
@@ -48,16 +48,15 @@ async fn gone(shared: &Shared) {
     let latest = clock::now().checked_add(shared.abort_timeout.max(SHORTEST));
     tokio::select! {
         biased;
-        () = shared.tracker.wait() => {}
+        () = shared.empty() => {}
         () = sleep_until(latest) => {}
     }
 }
 
 fn report(shared: &Shared, began: &Began, now: Instant) -> DrainReport {
     let ends = shared.ends().clone();
-    let cells = shared.registry.list();
-    let stuck = cells.iter().filter(|cell| !cell.is_finished());
-    let stuck: Vec<_> = stuck.map(|cell| cell.name.to_string()).collect();
+    let stuck = shared.registry.list(|cell| !cell.is_finished());
+    let stuck: Vec<_> = stuck.iter().map(|cell| cell.name.to_string()).collect();
     let stuck = without_groups(stuck);
     // Not when somebody asked for the report, unless it was the second bound that ended the drain.
     let over = if stuck.is_empty() {
@@ -88,5 +87,5 @@ fn without_groups(names: Vec<String>) -> Vec<String> {
 /// For a task that must end with the fleet: ready when a shutdown has begun and no service is left.
 pub(crate) async fn drained(shared: &Shared) {
     shared.root.cancelled().await;
-    shared.tracker.wait().await;
+    shared.empty().await;
 }

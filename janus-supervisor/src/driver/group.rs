@@ -10,8 +10,8 @@
 
 use super::current::hold;
 use super::monitor;
-use super::service::{Task, drive};
-use crate::cell::{Hold, ServiceCell, cancel};
+use super::{Task, drive};
+use crate::cell::{Hold, ServiceCell};
 use crate::error::GroupError;
 use crate::machine::{
     ChildEnd, ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine, Happening, Permit,
@@ -34,8 +34,6 @@ pub(crate) struct GroupService {
     plan: Arc<GroupPlan>,
     /// The children of the first run, which are registered along with the group, and the group.
     first: Mutex<Option<(Arc<ServiceCell>, Vec<Enrolled>)>>,
-    /// Cancelled when the grace of whatever this group is in is over.
-    abort: CancellationToken,
 }
 
 impl GroupService {
@@ -44,14 +42,12 @@ impl GroupService {
         shared: Arc<Shared>,
         plan: Arc<GroupPlan>,
         first: Vec<Enrolled>,
-        abort: CancellationToken,
     ) -> Self {
         Self {
             name: Arc::clone(&cell.name),
             shared,
             plan,
             first: Mutex::new(Some((cell, first))),
-            abort,
         }
     }
 
@@ -64,36 +60,31 @@ impl GroupService {
     fn launch(&self, children: Vec<Enrolled>) -> (Family, UnboundedReceiver<Report>) {
         let runtime = Handle::current();
         let (reports, received) = unbounded_channel();
-        let abort = self.abort.child_token();
-        let mut family = Family {
-            children: Vec::with_capacity(children.len()),
-            abort: abort.clone(),
-        };
+        let mut family = Family(Vec::with_capacity(children.len()));
         for (index, (child, plan)) in children.into_iter().zip(&self.plan.children).enumerate() {
             let Enrolled { cell, first } = child;
-            family.children.push((Arc::clone(&cell), Permit::default()));
+            family.0.push((Arc::clone(&cell), Permit::default()));
             let parent = Parent {
                 index,
                 reports: reports.clone(),
-                abort: abort.clone(),
                 _hold: hold(),
             };
-            if !cell.begin_task() {
+            let Some(decider) = cell.begin_task() else {
                 // Somebody has stopped it before, and all in it.
                 let reason = cell.read(|lifecycle| lifecycle.termination_reason().cloned());
                 parent.report_end(reason.as_ref());
                 continue;
-            }
-            let task = Task::new(Arc::clone(&cell), Arc::clone(&self.shared)).child_of(parent);
+            };
             let runtime = plan.spec.runtime.as_ref().unwrap_or(&runtime);
-            monitor::watch(&cell, runtime);
+            monitor::watch(&cell, decider.checks(), runtime);
+            let task = Task::new(Arc::clone(&cell), self.shared.join(), decider).child_of(parent);
             match &plan.kind {
-                Kind::Service(recipe) => recipe.launch(task, &self.shared, runtime),
+                Kind::Service(recipe) => recipe.launch(task, runtime),
                 Kind::Group(plan) => {
                     let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(plan));
-                    let group = Self::new(cell, shared, plan, first, abort.clone());
+                    let group = Self::new(cell, shared, plan, first);
                     let run = drive(task, group);
-                    self.shared.tracker.spawn_on(run, runtime);
+                    drop(runtime.spawn(run));
                 }
             }
         }
@@ -111,7 +102,7 @@ impl GroupService {
 
     /// What the group's end means to its parent.
     fn outcome(&self, end: GroupEnd, family: &Family) -> Result<(), ServiceError> {
-        let child = |index: usize| &family.children[index].0;
+        let child = |index: usize| &family.0[index].0;
         Err(match end {
             GroupEnd::Stopped | GroupEnd::Done => return Ok(()),
             GroupEnd::IntensityExceeded(index) => {
@@ -146,7 +137,7 @@ impl JanusService for GroupService {
                 GroupCommand::Start(child) => family.permit(child, |permit| permit.go += 1),
                 GroupCommand::Halt(child) => family.permit(child, |permit| permit.halt = permit.go),
                 GroupCommand::Stop(child) => {
-                    let child = &family.children[child].0;
+                    let child = &family.0[child].0;
                     if notify::stop_reason() == Some(StopReason::Shutdown) {
                         child.request_shutdown();
                     } else {
@@ -193,39 +184,35 @@ fn abandon(shared: &Arc<Shared>, child: Enrolled, stopped: bool) {
     for grandchild in child.first {
         abandon(shared, grandchild, stopped);
     }
-    if !child.cell.begin_task() {
+    let Some(decider) = child.cell.begin_task() else {
         return;
-    }
+    };
     if stopped {
         child.cell.request_stop();
     }
-    Task::new(child.cell, Arc::clone(shared)).never_began();
+    Task::new(child.cell, shared.join(), decider).never_began();
 }
 
 /// Ends a child that was asked to stop, and all in it, if it has no task yet that would do so.
 pub(crate) fn end_without_task(shared: &Arc<Shared>, child: &Arc<ServiceCell>) {
-    if !child.begin_task() {
+    let Some(decider) = child.begin_task() else {
         return;
-    }
-    Task::new(Arc::clone(child), Arc::clone(shared)).never_began();
+    };
+    Task::new(Arc::clone(child), shared.join(), decider).never_began();
     for inside in shared.registry.inside(&child.name).into_iter().rev() {
-        if inside.begin_task() {
+        if let Some(decider) = inside.begin_task() {
             inside.request_stop();
-            Task::new(inside, Arc::clone(shared)).never_began();
+            Task::new(inside, shared.join(), decider).never_began();
         }
     }
 }
 
 /// The children of one run.
-struct Family {
-    children: Vec<(Arc<ServiceCell>, Permit)>,
-    /// Cancelled when the grace of all of them is over.
-    abort: CancellationToken,
-}
+struct Family(Vec<(Arc<ServiceCell>, Permit)>);
 
 impl Family {
     fn permit(&mut self, child: usize, change: impl FnOnce(&mut Permit)) {
-        let (cell, permit) = &mut self.children[child];
+        let (cell, permit) = &mut self.0[child];
         change(permit);
         cell.set_permit(*permit);
     }
@@ -239,7 +226,7 @@ impl Family {
             News::Down(due) => GroupInput::Down { child, due },
             News::Halted => GroupInput::Halted(child),
         };
-        let (_, permit) = self.children.get(child)?;
+        let (_, permit) = self.0.get(child)?;
         (permit.go == go).then_some(input)
     }
 }
@@ -247,10 +234,10 @@ impl Family {
 /// Invariant 1. Changes nothing for children that have ended.
 impl Drop for Family {
     fn drop(&mut self) {
-        for (cell, _) in self.children.iter().rev() {
+        for (cell, _) in self.0.iter().rev() {
             cell.request_stop();
+            cell.request_abort();
         }
-        cancel(&self.abort);
     }
 }
 
@@ -276,8 +263,6 @@ enum News {
 pub(crate) struct Parent {
     index: usize,
     reports: UnboundedSender<Report>,
-    /// Cancelled when the grace of the whole group is over.
-    pub(super) abort: CancellationToken,
     /// Invariant 1.
     _hold: Option<Hold>,
 }

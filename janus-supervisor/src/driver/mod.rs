@@ -6,11 +6,14 @@ pub(crate) mod group;
 pub(crate) mod monitor;
 mod panics;
 pub(crate) mod relay;
-pub(crate) mod service;
+mod service;
 pub(crate) mod signals;
+mod task;
 mod timer;
 
 pub(crate) use panics::{caught, logged};
+pub(crate) use service::drive;
+pub(crate) use task::Task;
 
 /// Waits until then; for ever, if there is no then.
 async fn sleep_until(at: Option<std::time::Instant>) {

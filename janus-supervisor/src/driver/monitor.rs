@@ -3,6 +3,7 @@
 use super::logged;
 use crate::cell::ServiceCell;
 use crate::clock;
+use crate::machine::Checks;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -11,8 +12,7 @@ use tokio::runtime::Handle;
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Looks after a service that has to show something, until it has ended.
-pub(crate) fn watch(cell: &Arc<ServiceCell>, runtime: &Handle) {
-    let checks = cell.with_machine(|machine| machine.checks());
+pub(crate) fn watch(cell: &Arc<ServiceCell>, checks: Checks, runtime: &Handle) {
     let limits = [checks.start_timeout, checks.watchdog];
     let Some(period) = limits.into_iter().flatten().min() else {
         return;
@@ -27,7 +27,8 @@ pub(crate) fn watch(cell: &Arc<ServiceCell>, runtime: &Handle) {
                 () = tokio::time::sleep(period) => {}
             }
             let now = clock::now();
-            let overdue = cell.with_machine(|machine| machine.is_overdue(now, SHORTEST));
+            let due = cell.due();
+            let overdue = due.is_some_and(|due| now.saturating_duration_since(due) > SHORTEST);
             if cell.set_stuck(overdue) {
                 let service = &*cell.name;
                 logged(|| {

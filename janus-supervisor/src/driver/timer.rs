@@ -1,5 +1,6 @@
 //! One timer for one task, made only when it is first needed.
 
+use crate::clock;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -11,42 +12,31 @@ use tokio::time::Sleep;
 /// A healthy service has nothing to wait for, so most tasks never make a timer; and a deadline that has passed costs no timer
 /// either.
 #[derive(Debug, Default)]
-pub(super) struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    /// What `sleep` is set to, unless it has fired.
-    armed: Option<Instant>,
-}
+pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
-    /// Ready when `deadline` is due; never without one. `now` is the time at which the deadline was set.
-    pub(super) fn poll(
-        &mut self,
-        deadline: Option<Instant>,
-        now: Instant,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        let Some(at) = deadline else {
-            return Poll::Pending;
-        };
-        if at <= now {
-            // A crash loop without delay must leave room for its siblings: charge the task's budget, which yields now and then.
-            return coop::poll_proceed(cx).map(|charge| charge.made_progress());
-        }
+    /// Whether there is something to wait for that the runtime knows of.
+    pub(super) const fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Ready when that time has come.
+    pub(super) fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let target = tokio::time::Instant::from_std(at);
-        let sleep = match &mut self.sleep {
+        let sleep = match &mut self.0 {
             Some(sleep) => {
-                if self.armed != Some(at) {
+                if sleep.deadline() != target {
                     sleep.as_mut().reset(target);
                 }
                 sleep
             }
+            None if at <= clock::now() => return Poll::Ready(()),
             none => none.insert(Box::pin(tokio::time::sleep_until(target))),
         };
-        self.armed = Some(at);
         // Without the budget: a run that always uses it up must not hold up its own deadline.
         let fired = pin!(coop::unconstrained(sleep.as_mut())).poll(cx);
         if fired.is_ready() {
-            self.armed = None;
+            self.0 = None;
         }
         fired
     }

@@ -14,7 +14,7 @@ pub(super) struct Gate {
     /// Somebody wants the next run at once, whatever is left of the backoff.
     at_once: bool,
     /// What the limit says, if there is one.
-    turn: Option<Box<Limited>>,
+    turn: Option<Limited>,
 }
 
 /// What a limited service knows of its turn.
@@ -41,7 +41,7 @@ impl Gate {
 
     /// From now on it has to ask before each run.
     pub(super) fn limit(&mut self) {
-        self.turn = Some(Box::new(Limited::Unasked));
+        self.turn = Some(Limited::Unasked);
     }
 
     /// From now on it needs one.
@@ -82,28 +82,39 @@ impl Gate {
 
     /// Whether it has asked, and waits for the answer.
     pub(super) fn is_asking(&self) -> bool {
-        self.turn.as_deref() == Some(&Limited::Asked)
+        self.turn == Some(Limited::Asked)
     }
 
     /// Whether it has been told that it is its turn, and has not begun.
     pub(super) fn is_granted(&self) -> bool {
-        self.turn.as_deref() == Some(&Limited::Granted)
+        self.turn == Some(Limited::Granted)
     }
 
     /// Until when it was put off.
     pub(super) fn put_off_until(&self) -> Option<Instant> {
-        match self.turn.as_deref() {
-            Some(Limited::PutOff(at)) => Some(*at),
+        match self.turn {
+            Some(Limited::PutOff(at)) => Some(at),
             _ => None,
+        }
+    }
+
+    /// When a run may begin that is `due` otherwise, if time alone decides that.
+    pub(super) fn due(&self, due: Instant) -> Option<Instant> {
+        if !self.may_begin() || self.is_asking() {
+            None
+        } else if self.at_once {
+            Some(due)
+        } else {
+            Some(self.put_off_until().map_or(due, |until| until.max(due)))
         }
     }
 
     /// A run that may begin otherwise asks the limit.
     pub(super) fn pass(&mut self, now: Instant, is_restart: bool) -> Pass {
-        let spread = match self.turn.as_deref() {
+        let spread = match self.turn {
             None | Some(Limited::Granted) => return Pass::Begin,
             Some(Limited::Asked) => return Pass::Wait,
-            Some(Limited::PutOff(at)) if *at > now && !self.at_once => return Pass::Wait,
+            Some(Limited::PutOff(at)) if at > now && !self.at_once => return Pass::Wait,
             Some(Limited::PutOff(_)) => false,
             Some(Limited::Unasked) => is_restart && !self.at_once,
         };
@@ -118,7 +129,7 @@ impl Gate {
 
     fn set_turn(&mut self, to: Limited) {
         if let Some(turn) = &mut self.turn {
-            **turn = to;
+            *turn = to;
         }
     }
 

@@ -28,6 +28,7 @@
 //! # Ok::<(), janus_supervisor::TransitionError>(())
 //! ```
 
+mod decider;
 mod gate;
 mod group;
 mod limit;
@@ -35,8 +36,11 @@ mod order;
 mod protocol;
 mod rules;
 mod service;
+mod tally;
+mod turns;
 mod watch;
 
+pub(crate) use decider::{Again, Decider, Retries};
 pub use group::{ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine};
 pub(crate) use limit::{StartLimit, Ticket};
 pub(crate) use order::{Cycle, Dependency, Freed, StartOrder};
@@ -44,3 +48,5 @@ pub use protocol::{Checks, Command, Ended, Happening, Input, Permit, Readiness, 
 pub(crate) use rules::Remaining;
 pub use rules::{AutoShutdown, ChildEnd, Intensity, Strategy};
 pub use service::ServiceMachine;
+pub(crate) use tally::Tally;
+pub(crate) use turns::Turns;

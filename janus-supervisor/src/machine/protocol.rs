@@ -1,5 +1,6 @@
 //! What the machine of a service is told, and what it answers.
 
+use super::tally::{Counted, Tally};
 use arrayvec::ArrayVec;
 use janus_lifecycle::{AfterExit, EventKind, Exit, Failure, FailureKind, RestartPolicy};
 use std::time::{Duration, Instant};
@@ -117,7 +118,7 @@ pub enum Command {
 /// behind a lock must not do that inside.
 #[derive(Debug)]
 pub struct Ended {
-    pub(super) exit: Exit,
+    exit: Exit,
     pub(super) after: AfterExit,
     /// The text of the failure, if it ends the service.
     pub(super) message: Option<String>,
@@ -126,6 +127,7 @@ pub struct Ended {
 impl Ended {
     /// Judges. Formats the failure if the service ends with it.
     #[must_use]
+    #[inline]
     pub fn judge(policy: RestartPolicy, exit: Exit) -> Self {
         let after = policy.after(&exit);
         let message = match after {
@@ -137,6 +139,11 @@ impl Ended {
             after,
             message,
         }
+    }
+
+    /// What the run failed with, or the error that it ended with after it was told to end.
+    pub(super) fn take_failure(&mut self) -> Option<Failure> {
+        std::mem::replace(&mut self.exit, Exit::Clean).into_failure()
     }
 }
 
@@ -158,9 +165,39 @@ pub struct Step {
     /// Until when to wait after that: [`ServiceMachine::deadline`](super::ServiceMachine::deadline).
     pub deadline: Option<Instant>,
     /// What happened, in order.
-    pub happened: ArrayVec<Happening, 4>,
+    pub happened: ArrayVec<Happening, 6>,
     /// The number of the first of them among the service's events.
     pub first_seq: u64,
     /// The error that is no longer the last one. Dropping it runs the user's code, so it is handed out.
     pub displaced: Option<Failure>,
+    /// How many things happened, and of which kinds.
+    pub(crate) tally: Tally,
+    /// Whether anybody wants to know what happened, and not only how much.
+    is_detailed: bool,
+}
+
+impl Step {
+    /// Nothing has happened so far. Without `is_detailed`, what happens is only counted.
+    pub(crate) const fn new(is_detailed: bool) -> Self {
+        Self {
+            command: Command::Wait,
+            deadline: None,
+            happened: ArrayVec::new_const(),
+            first_seq: 0,
+            displaced: None,
+            tally: Tally::none(),
+            is_detailed,
+        }
+    }
+
+    /// Something has happened in this run of a service. What that is, is asked for only if somebody wants to know.
+    #[inline]
+    pub(super) fn tell(&mut self, run: u32, counts_as: Counted, kind: impl FnOnce() -> EventKind) {
+        self.tally.count(counts_as);
+        if self.is_detailed {
+            let kind = kind();
+            debug_assert_eq!(Counted::from(&kind), counts_as, "{kind:?}");
+            self.happened.push(Happening { run, kind });
+        }
+    }
 }

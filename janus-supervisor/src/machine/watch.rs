@@ -3,9 +3,9 @@
 use super::protocol::{Checks, Readiness};
 use std::time::Instant;
 
-/// The checks of one service. Few have any, and those that have none pay for no more than a pointer.
+/// The checks of one service, if it has any.
 #[derive(Debug)]
-pub(super) struct Watch(Option<Box<Watched>>);
+pub(super) struct Watch(Option<Watched>);
 
 #[derive(Debug)]
 struct Watched {
@@ -22,7 +22,7 @@ impl Watch {
     /// `never` stands for a sign of life until there is one.
     pub(super) fn new(checks: Checks, never: Instant) -> Self {
         let alive_at = never;
-        Self((checks != Checks::default()).then(|| Box::new(Watched { checks, alive_at })))
+        Self((checks != Checks::default()).then_some(Watched { checks, alive_at }))
     }
 
     pub(super) fn checks(&self) -> Checks {

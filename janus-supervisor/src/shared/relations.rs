@@ -71,6 +71,9 @@ impl Shared {
         // The shutdown may have asked all others before this one was there.
         if self.asked.load(Relaxed) {
             cell.request_shutdown();
+            if self.abort.is_cancelled() {
+                cell.request_abort();
+            }
         }
     }
 

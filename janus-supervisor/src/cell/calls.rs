@@ -1,0 +1,76 @@
+//! How others call the task of a service: what for, and its waker.
+
+use atomic_waker::AtomicWaker;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Waker;
+
+/// What the task has not heard of yet, as a set of [`Call`]s, and what wakes it.
+///
+/// A call only says that there is something to hear; what that is stands in the cell, where whoever calls has put it before.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    pending: AtomicU8,
+    task: AtomicWaker,
+}
+
+/// What a task is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Call {
+    /// It is to start: the first call of all.
+    Start = 1,
+    /// It is to stop, or has less time for that.
+    Stop = 2,
+    /// Its grace is over.
+    Abort = 4,
+    /// Somebody wants another run, or its group has changed its mind.
+    Wish = 8,
+    /// The run has said something, or may begin.
+    News = 16,
+}
+
+/// Some calls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard(u8);
+
+impl Heard {
+    pub(crate) const fn contains(self, call: Call) -> bool {
+        self.0 & call as u8 != 0
+    }
+}
+
+impl Calls {
+    /// For a task that is to start.
+    pub(super) const fn new() -> Self {
+        Self {
+            pending: AtomicU8::new(Call::Start as u8),
+            task: AtomicWaker::new(),
+        }
+    }
+
+    pub(super) fn call(&self, call: Call) {
+        self.pending.fetch_or(call as u8, Ordering::AcqRel);
+        self.task.wake();
+    }
+
+    /// Whether there are calls that have not been heard yet.
+    pub(super) fn are_pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire) != 0
+    }
+
+    /// The calls that have not been heard yet, if there are any: now they are.
+    pub(super) fn take(&self) -> Option<Heard> {
+        self.are_pending()
+            .then(|| Heard(self.pending.swap(0, Ordering::AcqRel)))
+    }
+
+    /// Has calls from now on wake the task. One that came before is there to take.
+    pub(super) fn wake(&self, task: &Waker) {
+        self.task.register(task);
+    }
+
+    /// Nobody listens any more. (A waker keeps its task's memory.)
+    pub(super) fn end(&self) {
+        drop(self.task.take());
+    }
+}

@@ -1,0 +1,69 @@
+//! How much has happened.
+
+use janus_lifecycle::EventKind;
+
+/// How many events of the kinds that are counted over all services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    /// Of any kind.
+    pub(crate) events: u8,
+    pub(crate) registered: u8,
+    pub(crate) restarts: u8,
+    pub(crate) breaker_trips: u8,
+    pub(crate) terminated: u8,
+}
+
+impl Tally {
+    pub(crate) const fn none() -> Self {
+        Self {
+            events: 0,
+            registered: 0,
+            restarts: 0,
+            breaker_trips: 0,
+            terminated: 0,
+        }
+    }
+
+    /// A run has ended, backs off, and begins again as a run that is ready.
+    pub(crate) const AGAIN: Self = Self {
+        events: 4,
+        restarts: 1,
+        ..Self::none()
+    };
+
+    /// One more.
+    #[inline]
+    pub(crate) const fn count(&mut self, what: Counted) {
+        self.events += 1;
+        match what {
+            Counted::Registered => self.registered += 1,
+            Counted::Restart => self.restarts += 1,
+            Counted::BreakerTrip => self.breaker_trips += 1,
+            Counted::Termination => self.terminated += 1,
+            Counted::Otherwise => {}
+        }
+    }
+}
+
+/// As what an event counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    Registered,
+    Restart,
+    BreakerTrip,
+    Termination,
+    /// As one, and no more.
+    Otherwise,
+}
+
+impl From<&EventKind> for Counted {
+    fn from(kind: &EventKind) -> Self {
+        match kind {
+            EventKind::Registered => Self::Registered,
+            EventKind::Restarting => Self::Restart,
+            EventKind::BreakerOpened { .. } => Self::BreakerTrip,
+            EventKind::Terminated { .. } => Self::Termination,
+            _ => Self::Otherwise,
+        }
+    }
+}
