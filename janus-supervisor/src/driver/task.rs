@@ -149,16 +149,8 @@ impl Task {
             return Next::Wait;
         };
         rare.turns.begin(clock::now);
-        match rare.put_off.take() {
-            None => Next::Wait,
-            Some(token) if !self.cell.is_stop_requested() => Next::Run(token),
-            Some(_nobody_wants_it) => {
-                let now = clock::now();
-                let stop = self.stop(now).map(|stop| self.tell(now, stop));
-                debug_assert!(stop.is_some(), "it was requested");
-                self.over(Exit::Clean)
-            }
-        }
+        // It has been told of as begun: if it is to stop by now, its token says so.
+        rare.put_off.take().map_or(Next::Wait, Next::Run)
     }
 
     /// Has the run begin when others have had their turn.
