@@ -23,6 +23,9 @@ struct Tree {
 impl Contender for GracefulShutdown {
     type Fleet = Tree;
 
+    // Two tasks are spawned for each run.
+    const SLOWER: u32 = 4;
+
     fn cannot(workload: Workload) -> Option<&'static str> {
         // A subsystem tells whether it has finished, to who holds its handle. Nothing tells which there are.
         (workload == Workload::Reader).then_some("lists nothing")
