@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 use crate::{
-    chaos, clippy, clock, doc, edges, examples, fmt, fuzz, outside, package, sim, soak, test,
-    unreached,
+    chaos, clippy, clock, counts, doc, edges, examples, fmt, fuzz, outside, package, sim, soak,
+    test, unreached,
 };
 
 /// One step of the CI, which is a chore of its own as well.
@@ -81,6 +81,11 @@ pub(crate) const STEPS: &[Step] = &[
         name: "soak",
         about: "a short storm over two thousand services ends flat",
         run: soak::in_ci,
+    },
+    Step {
+        name: "counts",
+        about: "a restart, a spawn and a shutdown cost no more than they may",
+        run: counts::run,
     },
     Step {
         name: "package",

@@ -13,6 +13,7 @@ mod chaos;
 mod ci;
 mod clippy;
 mod clock;
+mod counts;
 mod demo;
 mod doc;
 mod edges;
