@@ -9,6 +9,7 @@
     reason = "a chore talks to the person who runs it"
 )]
 
+mod bench;
 mod chaos;
 mod ci;
 mod clippy;
@@ -58,6 +59,7 @@ fn dispatch(args: &[String]) -> Result<()> {
     match chore.as_str() {
         "help" | "--help" | "-h" => println!("{}", usage()),
         "ci" => ci::run(&Workspace::read()?, rest)?,
+        "bench" => bench::run(&Workspace::read()?, rest)?,
         "chaos" => chaos::run(&Workspace::read()?, rest)?,
         "demo" => demo::run(&Workspace::read()?, rest)?,
         "soak" => soak::run(&Workspace::read()?, rest)?,
@@ -81,6 +83,8 @@ fn usage() -> String {
     let mut text = String::from(
         "usage: cargo xtask <chore>\n\n  \
          ci [--skip-test]   every step below, in this order, until one fails\n  \
+         bench [--rounds 3] [--only WORD]\n                     \
+                            Janus and its peers, measured side by side\n  \
          demo [args]        run the example `fleet`, with the arguments passed on\n  \
          chaos [--runs 200] [--seed N]\n                     \
                             the example `fleet` as a process, paused and ended at any moment\n  \
