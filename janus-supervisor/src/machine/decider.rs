@@ -15,6 +15,8 @@
 //! 7. A limited service begins a run only when it was told that it is its turn: one turn, one run.
 
 mod moves;
+#[cfg(test)]
+mod parity;
 mod retries;
 
 pub(crate) use retries::Retries;

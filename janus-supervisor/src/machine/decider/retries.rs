@@ -28,7 +28,7 @@ impl Retries {
         Self::new(Arc::clone(config), seed)
     }
 
-    const fn tried(&self) -> Option<&BackoffState> {
+    pub(super) const fn tried(&self) -> Option<&BackoffState> {
         match self {
             Self::Untried { .. } => None,
             Self::Tried(state) => Some(state),
