@@ -44,7 +44,7 @@ impl SlidingWindow {
         if self.events.len() == self.events.capacity() {
             self.forget_older(now, period);
         }
-        let below = self.events.len() + 1 < limit as usize;
+        let below = self.len().saturating_add(1) < limit;
         if below {
             self.events.push_back(now);
         }
@@ -73,10 +73,12 @@ impl SlidingWindow {
         self.events.is_empty()
     }
 
+    #[inline]
     fn clamped(&self, now: Instant) -> Instant {
         self.events.back().map_or(now, |last| now.max(*last))
     }
 
+    #[inline]
     fn len(&self) -> u32 {
         saturating_u32(self.events.len())
     }
@@ -85,6 +87,9 @@ impl SlidingWindow {
         let Some(start) = start_of(now, period) else {
             return;
         };
+        if self.events.back().is_some_and(|event| *event < start) {
+            self.events.clear();
+        }
         while self.events.front().is_some_and(|event| *event < start) {
             self.events.pop_front();
         }

@@ -48,8 +48,39 @@ enum State {
     /// Until then.
     BackingOff(Instant),
     Stopping,
-    /// Behind a pointer, because it comes last and is large: a fleet is mostly of services that run.
-    Terminated(Box<TerminationReason>),
+    Terminated(End),
+}
+
+/// A [`TerminationReason`]. One with details is behind a pointer, because it comes last and is large: a fleet is mostly of services that
+/// run, and those that end mostly do so as they should.
+#[derive(Debug, Clone)]
+enum End {
+    Completed,
+    Cancelled,
+    Aborted,
+    Other(Box<TerminationReason>),
+}
+
+impl From<TerminationReason> for End {
+    fn from(reason: TerminationReason) -> Self {
+        match reason {
+            TerminationReason::Completed => Self::Completed,
+            TerminationReason::Cancelled => Self::Cancelled,
+            TerminationReason::Aborted => Self::Aborted,
+            other => Self::Other(Box::new(other)),
+        }
+    }
+}
+
+impl End {
+    const fn reason(&self) -> &TerminationReason {
+        match self {
+            Self::Completed => &TerminationReason::Completed,
+            Self::Cancelled => &TerminationReason::Cancelled,
+            Self::Aborted => &TerminationReason::Aborted,
+            Self::Other(reason) => reason,
+        }
+    }
 }
 
 /// The time that a service has spent in `Running`, as one instant, which a run that follows another at once need not touch.
@@ -215,7 +246,7 @@ impl ServiceLifecycle {
         now: Instant,
         reason: TerminationReason,
     ) -> Result<(), TransitionError> {
-        self.enter(now, State::Terminated(Box::new(reason)))
+        self.enter(now, State::Terminated(reason.into()))
     }
 
     /// Counts a failure and keeps it as the last error, without a move: for a failure that ends the service. Answers the error that
@@ -322,7 +353,7 @@ impl ServiceLifecycle {
     #[must_use]
     pub const fn termination_reason(&self) -> Option<&TerminationReason> {
         match &self.state {
-            State::Terminated(reason) => Some(reason),
+            State::Terminated(end) => Some(end.reason()),
             State::Starting | State::Running | State::BackingOff(_) | State::Stopping => None,
         }
     }

@@ -211,7 +211,8 @@ fn check_terminated(cell: &ServiceCell) -> Result<(), ServicePhase> {
 }
 
 fn in_order(mut cells: Vec<Arc<ServiceCell>>) -> Vec<Arc<ServiceCell>> {
-    cells.sort_unstable_by_key(|cell| cell.id);
+    // Each is looked at once: in a large fleet that is what takes time.
+    cells.sort_by_cached_key(|cell| cell.id);
     cells
 }
 

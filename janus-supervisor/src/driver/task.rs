@@ -356,7 +356,7 @@ impl Task {
                     },
                     token,
                 )) => {
-                    self.shared.metrics.add(Tally::AGAIN);
+                    self.count(Tally::AGAIN);
                     token.map_or(Next::Wait, Next::Run)
                 }
                 Ok((Again::Not(failure), _)) => return Err(failure),
@@ -469,7 +469,11 @@ impl Task {
     ) -> Next {
         let mut step = Step::new(self.is_heard() || self.has_company());
         match self.cell.decide(&mut self.decider, &mut step, decide) {
-            Ok(token) => self.carry_out(now, step, token),
+            Ok(token) if step.is_detailed() => self.carry_out(now, step, token),
+            Ok(token) => {
+                self.count(step.tally);
+                self.follow(step.command, token)
+            }
             Err(fault) => self.fault(fault),
         }
     }
@@ -500,30 +504,47 @@ impl Task {
             self.report(now, &step);
         }
         let is_logged = is_logged();
-        if step.tally.events > 0 {
-            // Nobody may have listened when this was decided, and then only how much it was is known.
-            if is_logged && !step.happened.is_empty() {
-                let (cell, rare) = (Arc::clone(&self.cell), self.rare());
-                logged(|| log::step(&cell.name, now, &step.happened, &mut rare.failures));
-            }
-            if self.shared.is_observed() && !step.happened.is_empty() {
-                self.tell_observers(now, &mut step);
-            } else {
-                self.shared.metrics.add(step.tally);
-            }
-            // Last, so that whoever waits finds everybody told.
-            if self.shared.is_watched() {
-                self.shared.tell_changed(&self.cell);
-            }
-        }
-        // Whoever begins a run keeps its place until that has been entered.
-        if step.command != Command::Run && self.rare.is_some() {
-            self.give_up();
+        if is_logged && step.tally.events > 0 {
+            let (cell, rare) = (Arc::clone(&self.cell), self.rare());
+            logged(|| log::step(&cell.name, now, &step.happened, &mut rare.failures));
         }
         if is_logged && step.command == Command::Run {
             self.rare().span = self.span();
         }
-        match step.command {
+        if self.shared.is_observed() && step.tally.events > 0 {
+            self.tell_observers(now, &mut step);
+            self.tell_watchers();
+        } else {
+            self.count(step.tally);
+        }
+        self.follow(step.command, token)
+    }
+
+    /// Takes note of how much has happened, where nobody wants to know what.
+    #[inline]
+    fn count(&self, tally: Tally) {
+        if tally.events > 0 {
+            self.shared.metrics.add(tally);
+            self.tell_watchers();
+        }
+    }
+
+    /// Last, so that whoever waits finds everybody told. Also where nobody waited before: somebody may have looked in between.
+    #[inline]
+    fn tell_watchers(&self) {
+        if self.shared.is_watched() {
+            self.shared.tell_changed(&self.cell);
+        }
+    }
+
+    /// Does what is to be done.
+    #[inline]
+    fn follow(&mut self, command: Command, token: Option<CancellationToken>) -> Next {
+        // Whoever begins a run keeps its place until that has been entered.
+        if command != Command::Run && self.decider.has_extras() {
+            self.give_up();
+        }
+        match command {
             Command::Run => token.map_or(Next::Wait, Next::Run),
             Command::Ask { spread } => Next::Ask { spread },
             Command::Wait => Next::Wait,
@@ -617,8 +638,9 @@ impl Task {
     pub(super) fn retire<S: JanusService>(&self, service: S) {
         let traits = self.cell.traits;
         let may_begin_anew = !traits.ephemeral && !traits.inside && self.cell.has_given_up();
-        match Handle::try_current() {
-            Ok(runtime) if may_begin_anew => {
+        let runtime = may_begin_anew.then(Handle::try_current);
+        match runtime {
+            Some(Ok(runtime)) => {
                 let decider = self.decider.anew(clock::now(), 0);
                 self.cell.keep(Dormant::new(service, runtime, decider));
                 // Whoever cancelled it may not have seen the value.

@@ -190,6 +190,11 @@ impl Step {
         }
     }
 
+    /// Whether it says what happened, and not only how much.
+    pub(crate) const fn is_detailed(&self) -> bool {
+        self.is_detailed
+    }
+
     /// Something has happened in this run of a service. What that is, is asked for only if somebody wants to know.
     #[inline]
     pub(super) fn tell(&mut self, run: u32, counts_as: Counted, kind: impl FnOnce() -> EventKind) {
