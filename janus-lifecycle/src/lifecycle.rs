@@ -48,65 +48,56 @@ enum State {
     /// Until then.
     BackingOff(Instant),
     Stopping,
-    Terminated(End),
+    Terminated(Plain),
+    /// Behind a pointer, because it comes last and is large: a fleet is mostly of services that run.
+    TerminatedFor(Box<TerminationReason>),
 }
 
-/// A [`TerminationReason`]. One with details is behind a pointer, because it comes last and is large: a fleet is mostly of services that
-/// run, and those that end mostly do so as they should.
-#[derive(Debug, Clone)]
-enum End {
+/// The commonest reasons to terminate: those without details.
+#[derive(Debug, Clone, Copy)]
+enum Plain {
     Completed,
     Cancelled,
     Aborted,
-    Other(Box<TerminationReason>),
 }
 
-impl From<TerminationReason> for End {
-    fn from(reason: TerminationReason) -> Self {
-        match reason {
-            TerminationReason::Completed => Self::Completed,
-            TerminationReason::Cancelled => Self::Cancelled,
-            TerminationReason::Aborted => Self::Aborted,
-            other => Self::Other(Box::new(other)),
-        }
-    }
-}
-
-impl End {
-    const fn reason(&self) -> &TerminationReason {
+impl Plain {
+    const fn reason(self) -> &'static TerminationReason {
         match self {
             Self::Completed => &TerminationReason::Completed,
             Self::Cancelled => &TerminationReason::Cancelled,
             Self::Aborted => &TerminationReason::Aborted,
-            Self::Other(reason) => reason,
         }
     }
 }
 
-/// The time that a service has spent in `Running`, as one instant, which a run that follows another at once need not touch.
+impl From<TerminationReason> for State {
+    fn from(reason: TerminationReason) -> Self {
+        match reason {
+            TerminationReason::Completed => Self::Terminated(Plain::Completed),
+            TerminationReason::Cancelled => Self::Terminated(Plain::Cancelled),
+            TerminationReason::Aborted => Self::Terminated(Plain::Aborted),
+            other => Self::TerminatedFor(Box::new(other)),
+        }
+    }
+}
+
+/// The time that a service has spent in `Running`, as one number, which a run that follows another at once need not touch.
 ///
-/// While it is running: when it would have begun to, had it done nothing else since. While it is not: when it would have ended, had it
-/// begun when it was registered.
+/// In nanoseconds, of which there are enough for five centuries. While it is running: how much of its age it has not been. While it is
+/// not: how much it has been.
 #[derive(Debug, Clone, Copy)]
-struct Uptime(Instant);
+struct Uptime(u64);
 
 impl Uptime {
-    fn while_running(self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.0)
+    /// The rest of its age: what it has been running while it is, and what counts from here on when it begins to or ends.
+    fn rest(self, age: Duration) -> Self {
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        Self(age.saturating_sub(self.0))
     }
 
-    fn while_paused(self, created_at: Instant) -> Duration {
-        self.0.saturating_duration_since(created_at)
-    }
-
-    fn resumed(self, created_at: Instant, now: Instant) -> Self {
-        let before = self.while_paused(created_at);
-        Self(now.checked_sub(before).unwrap_or(now))
-    }
-
-    fn paused(self, created_at: Instant, now: Instant) -> Self {
-        let total = self.while_running(now);
-        Self(created_at.checked_add(total).unwrap_or(now))
+    const fn as_duration(self) -> Duration {
+        Duration::from_nanos(self.0)
     }
 }
 
@@ -125,7 +116,7 @@ impl State {
             Self::Running => ServicePhase::Running,
             Self::BackingOff(_) => ServicePhase::BackingOff,
             Self::Stopping => ServicePhase::Stopping,
-            Self::Terminated(_) => ServicePhase::Terminated,
+            Self::Terminated(_) | Self::TerminatedFor(_) => ServicePhase::Terminated,
         }
     }
 }
@@ -155,7 +146,7 @@ impl ServiceLifecycle {
             state: State::Starting,
             created_at: now,
             phase_since: now,
-            uptime: Uptime(now),
+            uptime: Uptime(0),
             start_count: 1,
             attempt: 0,
             failures: None,
@@ -246,7 +237,7 @@ impl ServiceLifecycle {
         now: Instant,
         reason: TerminationReason,
     ) -> Result<(), TransitionError> {
-        self.enter(now, State::Terminated(reason.into()))
+        self.enter(now, reason.into())
     }
 
     /// Counts a failure and keeps it as the last error, without a move: for a failure that ends the service. Answers the error that
@@ -277,10 +268,9 @@ impl ServiceLifecycle {
             return Err(TransitionError { from, to });
         }
         self.phase_since = self.phase_since.max(now);
-        if to == ServicePhase::Running {
-            self.uptime = self.uptime.resumed(self.created_at, self.phase_since);
-        } else if from == ServicePhase::Running {
-            self.uptime = self.uptime.paused(self.created_at, self.phase_since);
+        if from == ServicePhase::Running || to == ServicePhase::Running {
+            let age = self.phase_since.saturating_duration_since(self.created_at);
+            self.uptime = self.uptime.rest(age);
         }
         self.state = next;
         Ok(())
@@ -318,7 +308,11 @@ impl ServiceLifecycle {
         let attempt = self.attempt;
         match self.state {
             State::BackingOff(at) => Some(Retry { at, attempt }),
-            State::Starting | State::Running | State::Stopping | State::Terminated(_) => None,
+            State::Starting
+            | State::Running
+            | State::Stopping
+            | State::Terminated(_)
+            | State::TerminatedFor(_) => None,
         }
     }
 
@@ -353,7 +347,8 @@ impl ServiceLifecycle {
     #[must_use]
     pub const fn termination_reason(&self) -> Option<&TerminationReason> {
         match &self.state {
-            State::Terminated(end) => Some(end.reason()),
+            State::Terminated(plain) => Some(plain.reason()),
+            State::TerminatedFor(reason) => Some(reason),
             State::Starting | State::Running | State::BackingOff(_) | State::Stopping => None,
         }
     }
@@ -362,10 +357,12 @@ impl ServiceLifecycle {
     #[must_use]
     pub fn cumulative_running_time(&self, now: Instant) -> Duration {
         match self.state {
-            State::Running => self.uptime.while_running(now.max(self.phase_since)),
-            State::Starting | State::BackingOff(_) | State::Stopping | State::Terminated(_) => {
-                self.uptime.while_paused(self.created_at)
-            }
+            State::Running => self.uptime.rest(self.age(now)).as_duration(),
+            State::Starting
+            | State::BackingOff(_)
+            | State::Stopping
+            | State::Terminated(_)
+            | State::TerminatedFor(_) => self.uptime.as_duration(),
         }
     }
 
@@ -373,7 +370,7 @@ impl ServiceLifecycle {
     #[must_use]
     pub fn age(&self, now: Instant) -> Duration {
         let until = match self.state {
-            State::Terminated(_) => self.phase_since,
+            State::Terminated(_) | State::TerminatedFor(_) => self.phase_since,
             State::Starting | State::Running | State::BackingOff(_) | State::Stopping => {
                 now.max(self.phase_since)
             }

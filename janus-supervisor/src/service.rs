@@ -34,6 +34,11 @@ pub trait JanusService: Send + Sync + 'static {
     /// Asked once, when the service is spawned.
     fn name(&self) -> &str;
 
+    /// The same to share: its supervisor keeps this. A service that has its name in an `Arc` can give that away, and save a copy.
+    fn shared_name(&self) -> Arc<str> {
+        self.name().into()
+    }
+
     /// Which ends of a run are followed by another run. Asked once, when the service is spawned.
     fn restart_policy(&self) -> RestartPolicy {
         RestartPolicy::default()
@@ -62,6 +67,10 @@ impl<S: JanusService> JanusService for Box<S> {
         (**self).name()
     }
 
+    fn shared_name(&self) -> Arc<str> {
+        (**self).shared_name()
+    }
+
     fn restart_policy(&self) -> RestartPolicy {
         (**self).restart_policy()
     }
@@ -77,6 +86,10 @@ impl<S: JanusService> JanusService for Box<S> {
 impl<S: JanusService> JanusService for Arc<S> {
     fn name(&self) -> &str {
         (**self).name()
+    }
+
+    fn shared_name(&self) -> Arc<str> {
+        (**self).shared_name()
     }
 
     fn restart_policy(&self) -> RestartPolicy {
@@ -96,6 +109,7 @@ type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ServiceError>> + Sen
 /// [`JanusService`] in a form that can be a trait object. Costs one allocation a run.
 trait ErasedService: Send + Sync {
     fn name(&self) -> &str;
+    fn shared_name(&self) -> Arc<str>;
     fn restart_policy(&self) -> RestartPolicy;
     fn run(&self, cancel: CancellationToken) -> BoxFuture<'_>;
 }
@@ -103,6 +117,10 @@ trait ErasedService: Send + Sync {
 impl<S: JanusService> ErasedService for S {
     fn name(&self) -> &str {
         JanusService::name(self)
+    }
+
+    fn shared_name(&self) -> Arc<str> {
+        JanusService::shared_name(self)
     }
 
     fn restart_policy(&self) -> RestartPolicy {
@@ -140,6 +158,10 @@ impl BoxService {
 impl JanusService for BoxService {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn shared_name(&self) -> Arc<str> {
+        self.0.shared_name()
     }
 
     fn restart_policy(&self) -> RestartPolicy {
@@ -215,6 +237,10 @@ where
 {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     fn restart_policy(&self) -> RestartPolicy {

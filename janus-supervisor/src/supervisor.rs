@@ -98,11 +98,8 @@ impl JanusSupervisor {
         options: SpawnOptions,
     ) -> Result<ServiceHandle, SpawnError> {
         let shared = self.shared();
-        let (name, own_policy) = caught(|| {
-            let name: Arc<str> = service.name().into();
-            (name, service.restart_policy())
-        })
-        .map_err(|source| SpawnError::Panicked { source })?;
+        let (name, own_policy) = caught(|| (service.shared_name(), service.restart_policy()))
+            .map_err(|source| SpawnError::Panicked { source })?;
         let names = options.after.clone();
         let (rule, grace) = (shared.auto_shutdown(), shared.shutdown_timeout);
         let spec = Spec::new(shared, ("", name), own_policy, options, rule, grace)?;

@@ -283,6 +283,8 @@ fn scrape(address: SocketAddr) -> String {
 fn a_client_is_served_also_after_a_crash_and_sigterm_drains() {
     let mut fleet = Fleet::start(&["--calm"]);
     let client = Client(fleet.server());
+    // Spawned after the server, and may be slower than a client of it.
+    fleet.line_with("service running service=\"consumer\"");
     assert_eq!(client.ask("PING"), "PONG");
     assert_eq!(client.ask("SET fruit two red apples"), "OK");
     assert_eq!(client.ask("GET fruit"), "VALUE two red apples");

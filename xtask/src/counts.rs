@@ -49,7 +49,7 @@ const FIGURES: [Figure; 5] = [
     Figure {
         name: "live bytes an idle service",
         budget: 800.0,
-        limit: 980.0,
+        limit: 800.0,
         of: |counts| counts.live_bytes,
     },
 ];

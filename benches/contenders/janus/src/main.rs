@@ -1,28 +1,11 @@
 //! Janus, with its backoff and its breaker, which never opens.
 
 use bench_harness::{Contender, Fleet, Lister, Work};
-use janus_supervisor::{
-    BackoffConfig, CancellationToken, JanusService, JanusSupervisor, ServiceError, SupervisorConfig,
-};
+use janus_supervisor::{BackoffConfig, JanusSupervisor, SupervisorConfig, service_fn};
 use std::process::ExitCode;
 use std::time::Duration;
 
 struct Janus;
-
-struct Service<W> {
-    name: String,
-    work: W,
-}
-
-impl<W: Work> JanusService for Service<W> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    async fn run(&self, cancel: CancellationToken) -> Result<(), ServiceError> {
-        Ok(self.work.run(cancel.cancelled()).await?)
-    }
-}
 
 impl Contender for Janus {
     type Fleet = Supervisor;
@@ -36,7 +19,11 @@ impl Contender for Janus {
             .without_signal_handler();
         let supervisor = JanusSupervisor::new(config);
         for (name, work) in services {
-            let spawned = supervisor.spawn_service(Service { name, work });
+            let service = service_fn(name, move |cancel| {
+                let work = work.clone();
+                async move { Ok(work.run(cancel.cancelled()).await?) }
+            });
+            let spawned = supervisor.spawn_service(service);
             drop(spawned.expect("the names are all different"));
         }
         Supervisor(supervisor)
