@@ -221,9 +221,11 @@ impl ServiceCell {
     /// The token of the run that begins.
     #[inline]
     fn begin_run(&self, mut inner: MutexGuard<'_, Inner>) -> CancellationToken {
+        // Whoever cancelled it, it has done its work, and the next run gets a fresh one. The first has nothing behind it, and a stop
+        // before it is heard of before it.
+        let is_first = !self.begun.load(Ordering::Relaxed);
+        let is_used = !is_first && inner.token.is_cancelled();
         self.begun.store(true, Ordering::Relaxed);
-        // Whoever cancelled it, it has done its work, and the next run gets a fresh one.
-        let is_used = inner.token.is_cancelled();
         if is_used {
             inner.token = CancellationToken::new();
         }

@@ -28,11 +28,15 @@ impl Registry {
         cell: Arc<ServiceCell>,
     ) -> Result<Vec<Arc<ServiceCell>>, ServicePhase> {
         let mut cells = self.lock();
-        if let Some(ByName(old)) = cells.get(&*cell.name) {
-            check_terminated(old)?;
+        // Most names are new, and found to be in one look.
+        let Some(ByName(old)) = cells.replace(ByName(cell)) else {
+            return Ok(Vec::new());
+        };
+        if let Err(phase) = check_terminated(&old) {
+            cells.replace(ByName(old));
+            return Err(phase);
         }
-        let old = cells.replace(ByName(cell));
-        Ok(old.map_or_else(Vec::new, |ByName(old)| with_inside(&mut cells, old)))
+        Ok(with_inside(&mut cells, old))
     }
 
     /// Registers a group and all in it, or nothing, and answers the terminated ones that they take the place of.

@@ -395,9 +395,9 @@ impl Shared {
         reason = "the outer says whether, the inner when"
     )]
     pub(crate) fn shutdown_deadline(&self, now: Instant) -> Option<Option<Instant>> {
-        self.root
-            .is_cancelled()
-            .then(|| self.began(now).at.checked_add(self.shutdown_timeout))
+        // Whoever has noted when it began cancels the token, which takes longer to ask.
+        let has_begun = self.began.get().is_some() || self.root.is_cancelled();
+        has_begun.then(|| self.began(now).at.checked_add(self.shutdown_timeout))
     }
 }
 

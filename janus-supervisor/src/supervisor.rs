@@ -155,9 +155,11 @@ impl JanusSupervisor {
     /// What every spawn has to pass. A drain that begins from now on waits for as long as the token is held.
     fn enter(&self, name: &str, runtime: Option<Handle>) -> Result<(Handle, Member), SpawnError> {
         let shared = self.shared();
+        let is_own = runtime.is_some();
         let runtime = spawn::runtime(shared, name, runtime)?;
         // Those who listen for all belong to whoever spawns, and not to a runtime that one service has to itself.
-        let _inside = Handle::try_current().is_err().then(|| runtime.enter());
+        let is_outside = is_own && Handle::try_current().is_err();
+        let _inside = is_outside.then(|| runtime.enter());
         let entering = shared.join();
         if shared.root.is_cancelled() {
             let name = name.to_owned();

@@ -79,6 +79,11 @@ where
                 next = task.ask(spread);
                 continue;
             }
+            Next::Stop => {
+                task.stop_run();
+                next = Next::Wait;
+                continue;
+            }
             Next::Drop(why) => {
                 task.drop_run(|| run.set(None));
                 next = task.dropped(why);

@@ -62,6 +62,8 @@ pub(super) enum Next {
     Run(CancellationToken),
     /// The same when others have had their turn.
     RunLater(CancellationToken),
+    /// Tell the run to end.
+    Stop,
     /// Drop the run.
     Drop(Dropped),
     /// Ask the supervisor's limit whether a run may begin.
@@ -151,6 +153,11 @@ impl Task {
         rare.turns.begin(clock::now);
         // It has been told of as begun: if it is to stop by now, its token says so.
         rare.put_off.take().map_or(Next::Wait, Next::Run)
+    }
+
+    /// Tells the run to end.
+    pub(super) fn stop_run(&self) {
+        self.cell.cancel_run();
     }
 
     /// Has the run begin when others have had their turn.
@@ -548,10 +555,7 @@ impl Task {
             Command::Run => token.map_or(Next::Wait, Next::Run),
             Command::Ask { spread } => Next::Ask { spread },
             Command::Wait => Next::Wait,
-            Command::Stop => {
-                self.cell.cancel_run();
-                Next::Wait
-            }
+            Command::Stop => Next::Stop,
             Command::Abort => Next::Drop(Dropped::Aborted),
             Command::Fail(kind) => Next::Drop(Dropped::Failed(kind)),
             Command::Finish => Next::Finish,
