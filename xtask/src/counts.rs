@@ -37,13 +37,13 @@ const FIGURES: [Figure; 5] = [
     Figure {
         name: "instructions a spawn",
         budget: 3_500.0,
-        limit: 5_400.0,
+        limit: 5_250.0,
         of: |counts| counts.spawn,
     },
     Figure {
         name: "instructions a spawn and shutdown",
         budget: 6_500.0,
-        limit: 10_500.0,
+        limit: 9_850.0,
         of: |counts| counts.spawn + counts.shutdown,
     },
     Figure {
