@@ -43,8 +43,6 @@ impl SlidingWindow {
         let now = self.clamped(now);
         if self.events.len() == self.events.capacity() {
             self.forget_older(now, period);
-            // Room for a few, so that this is seldom.
-            self.events.reserve(limit.min(16) as usize);
         }
         let below = self.len().saturating_add(1) < limit;
         if below {
