@@ -112,12 +112,14 @@ impl BackoffState {
     }
 
     /// As [`next_backoff`](Self::next_backoff) where that clearly answers a delay of zero, and faster: for a crash loop without a delay.
-    /// Everywhere else it changes nothing, and answers `false`.
+    /// Everywhere else, and where the run may have lasted the cooldown period, it changes nothing, and answers `false`.
     #[inline]
     pub fn retry_at_once(&mut self, now: Instant) -> bool {
         let config = &*self.config;
         let attempt = self.attempt.saturating_add(1);
-        if self.half_open || !config.ceiling(attempt).is_zero() {
+        let has_delay =
+            !config.base_delay.is_zero() || (attempt == 1 && config.initial_delay.is_some());
+        if has_delay || self.half_open || self.has_cooled_down(now) {
             return false;
         }
         let (limit, period) = (config.max_retries, config.circuit_breaker_window);
@@ -177,6 +179,16 @@ impl BackoffState {
     #[must_use]
     pub const fn shared_config(&self) -> &Arc<BackoffConfig> {
         &self.config
+    }
+
+    /// Whether the run that began last has lasted the cooldown period, if one has begun.
+    #[inline]
+    fn has_cooled_down(&self, now: Instant) -> bool {
+        let cooldown = self.config.cooldown_period;
+        let due = self
+            .run_started
+            .and_then(|started| started.checked_add(cooldown));
+        due.is_some_and(|due| due <= now)
     }
 
     #[inline]

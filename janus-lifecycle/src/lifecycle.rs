@@ -208,8 +208,8 @@ impl ServiceLifecycle {
         attempt: u32,
         failure: Failure,
     ) -> Result<Option<Failure>, TransitionError> {
-        let from = self.phase();
-        if from != ServicePhase::Running {
+        if !matches!(self.state, State::Running) {
+            let from = self.phase();
             let to = ServicePhase::BackingOff;
             return Err(TransitionError { from, to });
         }

@@ -3,7 +3,7 @@
 //! Invariants:
 //!
 //! 1. Only the service's own task (or the task's destructor), which keeps the decisions to itself, moves the lifecycle; everybody
-//!    else reads. Numbers for events are also taken before the task begins (`Registered`) and after it is over (`Removed`).
+//!    else reads. A number for an event is also taken after the task is over (`Removed`).
 //! 2. Nothing but pure code runs while the lock is held: no observer, no user's `Drop` or `Display`, no await.
 
 mod calls;
@@ -39,7 +39,7 @@ pub(crate) struct ServiceCell {
     /// What the present run has left outside its future: threads of the blocking pool.
     holds: AtomicU32,
     /// [`FINISHED`] and [`REMOVED`].
-    end: AtomicU8,
+    over: AtomicU8,
     /// `holds` went back to zero, the task is over, or somebody waits for a change.
     changed: Notify,
     /// What calls the task.
@@ -48,6 +48,8 @@ pub(crate) struct ServiceCell {
     stuck: AtomicBool,
     /// A run has begun. Written and read under the lock.
     begun: AtomicBool,
+    /// Somebody has waited for `changed`.
+    awaited: AtomicBool,
 }
 
 /// What else there is to a service.
@@ -72,6 +74,13 @@ fn is_in_run(lifecycle: &ServiceLifecycle, run: u32) -> bool {
     lifecycle.start_count() == run && !between
 }
 
+/// How a service has ended.
+pub(crate) struct End {
+    /// Its run was dropped.
+    pub(crate) aborted: bool,
+    pub(crate) at: Instant,
+}
+
 /// It is to stop, alone or with its group.
 const STOP: u8 = 1;
 /// All are to stop.
@@ -86,8 +95,8 @@ struct Inner {
     life: ServiceLifecycle,
     /// The number of the service's next event.
     next_seq: u64,
-    /// The token that the present run was given, or the next will be.
-    token: CancellationToken,
+    /// The token that the last run was given. None before the first, and when the task is over.
+    token: Option<CancellationToken>,
     /// What was said and asked, for services that have anything to do with that.
     said: Option<Box<Said>>,
 }
@@ -138,8 +147,9 @@ impl ServiceCell {
     ) -> Self {
         let inner = Inner {
             life: ServiceLifecycle::new(now, Arc::clone(&name)),
-            next_seq: 0,
-            token: CancellationToken::new(),
+            // The first event is `Registered`.
+            next_seq: 1,
+            token: None,
             said: None,
         };
         Self {
@@ -150,10 +160,11 @@ impl ServiceCell {
             inner: Mutex::new(inner),
             stop_requested: AtomicU8::new(0),
             holds: AtomicU32::new(0),
-            end: AtomicU8::new(0),
+            over: AtomicU8::new(0),
             changed: Notify::new(),
             calls: Calls::new(),
             begun: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
         }
     }
@@ -221,17 +232,17 @@ impl ServiceCell {
     /// The token of the run that begins.
     #[inline]
     fn begin_run(&self, mut inner: MutexGuard<'_, Inner>) -> CancellationToken {
-        // Whoever cancelled it, it has done its work, and the next run gets a fresh one. The first has nothing behind it, and a stop
-        // before it is heard of before it.
-        let is_first = !self.begun.load(Ordering::Relaxed);
-        let is_used = !is_first && inner.token.is_cancelled();
         self.begun.store(true, Ordering::Relaxed);
-        if is_used {
-            inner.token = CancellationToken::new();
+        // Whoever cancelled it, it has done its work, and the next run gets a fresh one.
+        let unused = inner.token.as_ref().filter(|token| !token.is_cancelled());
+        if let Some(token) = unused {
+            return token.clone();
         }
-        let token = inner.token.clone();
+        let token = CancellationToken::new();
+        let used = inner.token.replace(token.clone());
         drop(inner);
-        if is_used && self.is_stop_requested() {
+        drop(used);
+        if self.is_stop_requested() {
             // The request may have gone to the used one.
             cancel(&token);
         }
@@ -265,7 +276,7 @@ impl ServiceCell {
         }
     }
 
-    pub(crate) fn snapshot(&self) -> ServiceLifecycleSnapshot {
+    pub(crate) fn snapshot(&self, now: Instant) -> ServiceLifecycleSnapshot {
         let (lifecycle, status) = {
             let inner = self.lock();
             let lifecycle = &inner.life;
@@ -274,7 +285,7 @@ impl ServiceCell {
             (lifecycle.clone(), status)
         };
         // The last error is formatted from a copy, outside the lock.
-        let mut snapshot = lifecycle.snapshot(clock::now());
+        let mut snapshot = lifecycle.snapshot(now);
         snapshot.status = status.map(|(_, text)| text.to_string());
         snapshot.stuck = self.stuck.load(Ordering::Relaxed) && !self.is_finished();
         snapshot
@@ -413,8 +424,8 @@ impl ServiceCell {
             let run = self.runs(&inner);
             let ends_run = take_note(inner.said.get_or_insert_default(), run);
             // The next run must not have it: it may begin before this one is cancelled.
-            (ends_run && is_in_run(&inner.life, run))
-                .then(|| std::mem::replace(&mut inner.token, CancellationToken::new()))
+            let ends_this = ends_run && is_in_run(&inner.life, run);
+            ends_this.then(|| inner.token.take()).flatten()
         };
         // First, so that a run which ends by the token is known to have been told to.
         self.calls.call(Call::Wish);
@@ -457,7 +468,9 @@ impl ServiceCell {
     /// Tells the run to end.
     pub(crate) fn cancel_run(&self) {
         let token = self.lock().token.clone();
-        cancel(&token);
+        if let Some(token) = token {
+            cancel(&token);
+        }
     }
 
     pub(crate) fn is_stop_requested(&self) -> bool {
@@ -466,7 +479,10 @@ impl ServiceCell {
 
     /// Tells whoever waits for a change.
     pub(crate) fn tell_changed(&self) {
-        logged(|| self.changed.notify_waiters());
+        // Whoever looks after this was changed finds that it was.
+        if self.awaited.load(Ordering::SeqCst) {
+            logged(|| self.changed.notify_waiters());
+        }
     }
 
     /// The run has something outside its future; it is not over before that is gone.
@@ -477,7 +493,7 @@ impl ServiceCell {
 
     /// Whether the run still holds anything.
     pub(crate) fn is_held(&self) -> bool {
-        self.holds.load(Ordering::Acquire) != 0
+        self.holds.load(Ordering::SeqCst) != 0
     }
 
     /// Waits until the run holds nothing any more.
@@ -485,11 +501,26 @@ impl ServiceCell {
         self.until(|| !self.is_held()).await;
     }
 
+    /// The last look of the task, which needs no token any more: how the service has ended.
+    pub(crate) fn end(&self) -> End {
+        let (end, token) = {
+            let mut inner = self.lock();
+            let reason = inner.life.termination_reason();
+            let end = End {
+                aborted: matches!(reason, Some(TerminationReason::Aborted)),
+                at: inner.life.phase_since(),
+            };
+            (end, inner.token.take())
+        };
+        drop(token);
+        end
+    }
+
     /// Notes that the task is over. Answers whether the service was removed before, so that this is the last of it.
     #[must_use]
     pub(crate) fn set_finished(&self) -> bool {
         self.calls.end();
-        let before = self.end.fetch_or(FINISHED, Ordering::SeqCst);
+        let before = self.over.fetch_or(FINISHED, Ordering::SeqCst);
         self.tell_changed();
         before & REMOVED != 0
     }
@@ -498,12 +529,12 @@ impl ServiceCell {
     /// of it.
     #[must_use]
     pub(crate) fn set_removed(&self) -> bool {
-        let before = self.end.fetch_or(REMOVED, Ordering::AcqRel);
+        let before = self.over.fetch_or(REMOVED, Ordering::AcqRel);
         before & FINISHED != 0
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        self.end.load(Ordering::SeqCst) & FINISHED != 0
+        self.over.load(Ordering::SeqCst) & FINISHED != 0
     }
 
     /// Waits until the service's task is over.
@@ -589,6 +620,7 @@ impl ServiceCell {
 
     /// Waits until there is something to see. Somebody has to say so when that may be.
     pub(crate) async fn first<T>(&self, look: impl Fn() -> Option<T>) -> T {
+        self.awaited.store(true, Ordering::SeqCst);
         loop {
             // Made before the look, so that no change falls between the look and the wait.
             let changed = self.changed.notified();
@@ -617,7 +649,7 @@ pub(crate) struct Hold(Arc<ServiceCell>);
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.0.holds.fetch_sub(1, Ordering::Release) == 1 {
+        if self.0.holds.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.tell_changed();
         }
     }

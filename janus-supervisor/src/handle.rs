@@ -5,7 +5,7 @@ use crate::driver::group::end_without_task;
 use crate::error::RestartError;
 use crate::revival::revive;
 use crate::shared::Shared;
-use crate::{ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase, TerminationReason};
+use crate::{ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase, TerminationReason, clock};
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl ServiceHandle {
     /// All about it, as of now.
     #[must_use]
     pub fn snapshot(&self) -> ServiceLifecycleSnapshot {
-        self.cell().snapshot()
+        self.cell().snapshot(clock::now())
     }
 
     /// Why it has terminated, once it has.
@@ -137,7 +137,7 @@ impl ServiceHandle {
                 Some(reason) => RestartError::Terminated { name, reason },
                 None => RestartError::Failed {
                     name,
-                    error: cell.snapshot().last_error.unwrap_or_default(),
+                    error: cell.snapshot(clock::now()).last_error.unwrap_or_default(),
                 },
             }
         })
@@ -157,7 +157,7 @@ impl ServiceHandle {
             self.shared.forget(&cell);
             // Somebody may have had it begin anew in the meantime.
             if cell.successor().is_none() {
-                return cell.snapshot();
+                return cell.snapshot(clock::now());
             }
         }
     }

@@ -6,16 +6,17 @@ mod relations;
 pub(crate) use members::Member;
 
 use self::members::Members;
-use crate::cell::{ServiceCell, cancel};
+use crate::cell::{End, ServiceCell, cancel};
 use crate::driver::{caught, logged, relay, signals};
 use crate::machine::{ChildEnd, Dependency, StartOrder, Tally};
 use crate::registry::Registry;
 use crate::report::{DrainReport, ShutdownCause};
+use crate::revival::Dormant;
 use crate::root::RootGroup;
 use crate::starts::Starts;
 use crate::{
     AutoShutdown, BackoffConfig, CancellationToken, ConfigError, EventKind, Intensity, Observer,
-    ServiceEvent, ServicePhase, SupervisorConfig, SupervisorMetrics, TerminationReason, clock,
+    ServiceEvent, ServicePhase, SupervisorConfig, SupervisorMetrics, clock,
 };
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     /// How many services start at a time, if that is limited.
     pub(crate) starts: Option<Starts>,
     has_order: AtomicBool,
+    /// The value of some service was kept, which may begin anew.
+    has_dormant: AtomicBool,
     /// What the supervisor is to its services, if it is more than a place to be.
     pub(crate) root_group: Option<RootGroup>,
     /// How services have ended since the shutdown began: those by themselves, and those that were dropped.
@@ -134,6 +137,7 @@ impl Shared {
             order: Mutex::default(),
             starts: Starts::new(config.max_concurrent_starts, config.restart_spread),
             has_order: AtomicBool::new(false),
+            has_dormant: AtomicBool::new(false),
             root_group: RootGroup::new(config.intensity, config.auto_shutdown),
             ends: Mutex::default(),
             began: OnceLock::new(),
@@ -185,19 +189,14 @@ impl Shared {
     }
 
     /// Notes how a service ended, for the report. Its task is over; `lost` says that its runtime ended it.
-    pub(crate) fn note_end(&self, cell: &ServiceCell, lost: bool) {
-        let began = self.began.get().filter(|_| self.root.is_cancelled());
-        let (aborted, since) = cell.read(|lifecycle| {
-            let aborted = lifecycle.termination_reason() == Some(&TerminationReason::Aborted);
-            (aborted, lifecycle.phase_since())
-        });
-        let in_drain = began.is_some_and(|began| began.at <= since);
+    pub(crate) fn note_end(&self, cell: &ServiceCell, End { aborted, at }: End, lost: bool) {
+        let in_drain = self.began.get().is_some_and(|began| began.at <= at);
         if !in_drain && !lost {
             return;
         }
         let mut ends = self.ends();
         if in_drain {
-            ends.last = ends.last.max(Some(since));
+            ends.last = ends.last.max(Some(at));
         }
         if aborted {
             ends.aborted.push((cell.id, Arc::clone(&cell.name)));
@@ -271,9 +270,18 @@ impl Shared {
         }
     }
 
-    /// Tells what happens to a service outside its own task: before the task begins, or when it is over.
+    /// Tells that a service was registered: its first event.
+    pub(crate) fn tell_registered(&self, cell: &ServiceCell, now: Instant) {
+        self.tell_as((1, 0), cell, now, EventKind::Registered);
+    }
+
+    /// Tells what happens to a service when its task is over.
     pub(crate) fn tell(&self, cell: &ServiceCell, now: Instant, kind: EventKind) {
-        let (run, seq) = cell.take_seq();
+        self.tell_as(cell.take_seq(), cell, now, kind);
+    }
+
+    #[inline]
+    fn tell_as(&self, (run, seq): (u32, u64), cell: &ServiceCell, now: Instant, kind: EventKind) {
         if self.is_observed() {
             let name = Arc::clone(&cell.name);
             self.observe(&ServiceEvent::new(cell.id, name, run, seq, now, kind));
@@ -305,7 +313,19 @@ impl Shared {
         }
         logged(|| self.changed.notify_waiters());
         // Last: whoever drops something takes as long as it takes.
-        for cell in &all {
+        if self.has_dormant.load(SeqCst) {
+            for cell in &all {
+                cell.drop_dormant();
+            }
+        }
+    }
+
+    /// Keeps the value of a service that may begin anew, unless no service may any more.
+    pub(crate) fn keep(&self, cell: &ServiceCell, dormant: Dormant) {
+        // First, so that a shutdown that does not see this is seen here.
+        self.has_dormant.store(true, SeqCst);
+        cell.keep(dormant);
+        if self.root.is_cancelled() {
             cell.drop_dormant();
         }
     }
@@ -362,7 +382,7 @@ impl Shared {
         after: Vec<Dependency>,
     ) {
         self.tell_removed(replaced);
-        self.tell(cell, now, EventKind::Registered);
+        self.tell_registered(cell, now);
         self.adopt(cell, after);
     }
 

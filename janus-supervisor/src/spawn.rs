@@ -8,7 +8,7 @@ use crate::machine::{
     AutoShutdown, Checks, Decider, Dependency, Intensity, Readiness, Retries, Strategy,
 };
 use crate::shared::Shared;
-use crate::{BackoffConfig, EventKind, RestartPolicy, ServicePhase, SpawnOptions, clock};
+use crate::{BackoffConfig, RestartPolicy, ServicePhase, SpawnOptions, clock};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ pub(crate) struct Spec {
     pub(crate) significant: bool,
     pub(crate) checks: Checks,
     pub(crate) runtime: Option<Handle>,
+    /// It is in a group.
+    inside: bool,
     backoff: Arc<BackoffConfig>,
     grace: Duration,
     ephemeral: bool,
@@ -104,6 +106,7 @@ impl Spec {
             checks: options.checks,
             ephemeral: options.ephemeral,
             runtime: options.runtime,
+            inside: !path.is_empty(),
             name,
             policy,
         })
@@ -131,7 +134,7 @@ impl Spec {
         }
         let traits = Traits {
             group,
-            inside: self.name.contains('/'),
+            inside: self.inside,
             significant: self.significant,
             ephemeral: self.ephemeral,
             hears: is_limited || self.checks != Checks::default(),
@@ -369,7 +372,7 @@ pub(crate) fn register(
         })?;
     shared.tell_removed(&replaced);
     for cell in &cells {
-        shared.tell(cell, now, EventKind::Registered);
+        shared.tell_registered(cell, now);
     }
     Ok(())
 }
@@ -397,10 +400,11 @@ pub(crate) fn enroll(shared: &Shared, plan: &GroupPlan) -> Result<Vec<Enrolled>,
 
 /// The rule that a service's name breaks, if any.
 fn broken_rule(name: &str) -> Option<&'static str> {
-    let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_control() && byte != b'/';
+    // All of them, whatever the first says: that is faster than to look whether to go on.
+    let are_plain = |plain, byte| plain & matches!(byte, b' '..=b'~') & (byte != b'/');
     if name.is_empty() {
         Some("it must not be empty")
-    } else if name.bytes().all(is_plain) {
+    } else if name.bytes().fold(true, are_plain) {
         None // as nearly all are
     } else if name.contains('/') {
         Some("it must not contain '/', which separates the parts of a path")

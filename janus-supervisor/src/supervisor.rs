@@ -201,10 +201,14 @@ impl JanusSupervisor {
         })?;
         self.shared().tell_removed(&removed);
         // The service itself comes last.
-        removed.last().map(|cell| cell.snapshot()).ok_or_else(|| {
-            let name = name.to_owned();
-            RemoveError::Unknown { name }
-        })
+        let now = clock::now();
+        removed
+            .last()
+            .map(|cell| cell.snapshot(now))
+            .ok_or_else(|| {
+                let name = name.to_owned();
+                RemoveError::Unknown { name }
+            })
     }
 
     /// Forgets all terminated services, and answers how many there were.
@@ -351,7 +355,7 @@ impl JanusSupervisor {
     /// The whole as plain data: every service in the order of spawning, and the counters.
     #[must_use]
     pub fn snapshot(&self) -> SupervisorSnapshot {
-        let shared = self.shared();
+        let (shared, now) = (self.shared(), clock::now());
         SupervisorSnapshot {
             shutting_down: self.is_shutting_down(),
             metrics: shared.metrics.snapshot(),
@@ -359,7 +363,7 @@ impl JanusSupervisor {
                 .registry
                 .list(|_| true)
                 .iter()
-                .map(|cell| cell.snapshot())
+                .map(|cell| cell.snapshot(now))
                 .collect(),
         }
     }

@@ -37,6 +37,10 @@ impl Heard {
     pub(crate) const fn contains(self, call: Call) -> bool {
         self.0 & call as u8 != 0
     }
+
+    pub(crate) const fn is_only(self, call: Call) -> bool {
+        self.0 == call as u8
+    }
 }
 
 impl Calls {

@@ -155,9 +155,11 @@ impl Task {
         rare.put_off.take().map_or(Next::Wait, Next::Run)
     }
 
-    /// Tells the run to end.
+    /// Tells the run to end, unless whoever asks the service to stop does so.
     pub(super) fn stop_run(&self) {
-        self.cell.cancel_run();
+        if !self.cell.is_stop_requested() {
+            self.cell.cancel_run();
+        }
     }
 
     /// Has the run begin when others have had their turn.
@@ -267,7 +269,9 @@ impl Task {
             // Whatever others want, it has to be gone first.
             return Poll::Pending;
         }
-        self.cell.listen(cx.waker());
+        if !self.cell.is_called() {
+            self.cell.listen(cx.waker());
+        }
         if let Some(heard) = self.cell.heard() {
             return Poll::Ready(self.hear(clock::now(), heard));
         }
@@ -320,10 +324,15 @@ impl Task {
     /// The run is over, and nothing is left of it.
     fn over(&mut self, exit: Exit) -> Next {
         let now = clock::now();
-        if let Some(heard) = self.cell.heard() {
-            // What follows from the end takes the place of what follows from this.
-            let _before = self.hear(now, heard);
-        }
+        let stop = match self.cell.heard() {
+            Some(heard) if heard.is_only(Call::Stop) && !self.cell.traits.hears => self.stop(now),
+            Some(heard) => {
+                // What follows from the end takes the place of what follows from this.
+                let _before = self.hear(now, heard);
+                None
+            }
+            None => None,
+        };
         if self.cell.traits.hears && self.cell.is_said_ready() {
             let _only_wait = self.tell(now, Input::Ready);
         }
@@ -332,6 +341,9 @@ impl Task {
         }
         let mut ended = Ended::judge(self.cell.policy, exit);
         self.step(now, |decider, life, step| {
+            if let Some(stop) = stop {
+                decider.decide(life, now, stop, step)?;
+            }
             decider.ended(life, now, &mut ended, step)
         })
     }
@@ -641,16 +653,14 @@ impl Task {
     /// Drops the service, or keeps it: one that its breaker has terminated may begin anew.
     pub(super) fn retire<S: JanusService>(&self, service: S) {
         let traits = self.cell.traits;
-        let may_begin_anew = !traits.ephemeral && !traits.inside && self.cell.has_given_up();
+        let is_known = !traits.ephemeral && !traits.inside;
+        let may_begin_anew = is_known && self.decider.has_failed() && self.cell.has_given_up();
         let runtime = may_begin_anew.then(Handle::try_current);
         match runtime {
             Some(Ok(runtime)) => {
                 let decider = self.decider.anew(clock::now(), 0);
-                self.cell.keep(Dormant::new(service, runtime, decider));
-                // Whoever cancelled it may not have seen the value.
-                if self.shared.root.is_cancelled() {
-                    self.cell.drop_dormant();
-                }
+                let dormant = Dormant::new(service, runtime, decider);
+                self.shared.keep(&self.cell, dormant);
             }
             _ => {
                 if let Err(panic) = caught(|| drop(service)) {
@@ -669,18 +679,19 @@ fn is_logged() -> bool {
 /// The end of the task, whether it has run to it or its runtime has gone away.
 impl Drop for Task {
     fn drop(&mut self) {
-        let now = clock::now();
-        let lost = !self.cell.read(|lifecycle| lifecycle.phase().is_terminal());
+        let lost = !self.decider.is_finished();
         if lost {
-            let _nothing_left_to_do = self.tell(now, Input::Lost);
+            let _nothing_left_to_do = self.tell(clock::now(), Input::Lost);
         }
-        self.shared.note_end(&self.cell, lost);
+        let end = self.cell.end();
+        self.shared.note_end(&self.cell, end, lost);
         if self.cell.traits.ephemeral {
             self.shared.forget(&self.cell);
         }
         if self.cell.set_finished() {
             self.cell.drop_dormant();
-            self.shared.tell(&self.cell, now, EventKind::Removed);
+            self.shared
+                .tell(&self.cell, clock::now(), EventKind::Removed);
         }
         match self.parent() {
             Some(parent) => {

@@ -236,6 +236,16 @@ impl Decider {
         }
     }
 
+    /// Whether all is over.
+    pub(crate) const fn is_finished(&self) -> bool {
+        matches!(self.state, State::Finished)
+    }
+
+    /// Whether any run has failed, also if that has been forgotten.
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.retries.tried().is_some()
+    }
+
     /// The permits that it knows of.
     pub(crate) fn permit(&self) -> Permit {
         self.gate().permit()

@@ -80,10 +80,9 @@ impl Retries {
     /// A run has failed. Where nothing is clearer than that the next follows at once, answers `true`. Otherwise nothing has changed.
     #[inline]
     pub(super) fn retry_at_once(&mut self, now: Instant) -> bool {
-        // What one needs that has never failed is yet to be made, and what the run has lasted may be to be told.
-        self.tried_mut().is_some_and(|state| {
-            state.cooldown_at().is_none_or(|at| at > now) && state.retry_at_once(now)
-        })
+        // What one needs that has never failed is yet to be made.
+        let state = self.tried_mut();
+        state.is_some_and(|state| state.retry_at_once(now))
     }
 
     /// After how long an open breaker lets one run try.
