@@ -3,7 +3,7 @@
 use super::current::Ambient;
 use super::group::{Parent, has_failed_or_completed};
 use super::timer::Timer;
-use super::{caught, logged};
+use super::{caught, give_way, logged};
 use crate::cell::{Call, Heard, ServiceCell};
 use crate::error::CheckError;
 use crate::log::{self, FailureLog};
@@ -150,7 +150,7 @@ impl Task {
         let Some(rare) = &mut self.rare else {
             return Next::Wait;
         };
-        rare.turns.begin(clock::now);
+        rare.turns.begin();
         // It has been told of as begun: if it is to stop by now, its token says so.
         rare.put_off.take().map_or(Next::Wait, Next::Run)
     }
@@ -165,8 +165,8 @@ impl Task {
     /// Has the run begin when others have had their turn.
     pub(super) fn put_off(&mut self, token: CancellationToken, cx: &mut Context<'_>) {
         self.rare().put_off = Some(token);
-        self.cell.listen(cx.waker());
-        cx.waker().wake_by_ref();
+        // Nobody else needs to wake it: what others want is heard in the next turn.
+        give_way(cx);
     }
 
     /// Calls the run's own code, as what it is: in its span, and with its service as the current one.
@@ -282,7 +282,7 @@ impl Task {
         if !rare.timer.is_set() {
             let now = clock::now();
             if deadline <= now && !rare.turns.goes_on(now) {
-                cx.waker().wake_by_ref();
+                give_way(cx);
                 return Poll::Pending;
             }
         }
