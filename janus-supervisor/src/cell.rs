@@ -95,7 +95,7 @@ struct Inner {
     life: ServiceLifecycle,
     /// The number of the service's next event.
     next_seq: u64,
-    /// The token that the last run was given. None before the first, and when the task is over.
+    /// The token that the last run was given, unless it was taken out to be cancelled.
     token: Option<CancellationToken>,
     /// What was said and asked, for services that have anything to do with that.
     said: Option<Box<Said>>,
@@ -243,7 +243,7 @@ impl ServiceCell {
         drop(inner);
         drop(used);
         if self.is_stop_requested() {
-            // The request may have gone to the used one.
+            // The request may have found the used one, or none.
             cancel(&token);
         }
         token
@@ -479,7 +479,7 @@ impl ServiceCell {
 
     /// Tells whoever waits for a change.
     pub(crate) fn tell_changed(&self) {
-        // Whoever looks after this was changed finds that it was.
+        // One who comes to wait after this looks first, and sees the change.
         if self.awaited.load(Ordering::SeqCst) {
             logged(|| self.changed.notify_waiters());
         }
@@ -501,18 +501,20 @@ impl ServiceCell {
         self.until(|| !self.is_held()).await;
     }
 
-    /// The last look of the task, which needs no token any more: how the service has ended.
+    /// How the service has ended. A token that has done its work is dropped; another may be in the hands of what a run has left behind,
+    /// to be cancelled with all others.
     pub(crate) fn end(&self) -> End {
-        let (end, token) = {
+        let (end, used) = {
             let mut inner = self.lock();
             let reason = inner.life.termination_reason();
             let end = End {
                 aborted: matches!(reason, Some(TerminationReason::Aborted)),
                 at: inner.life.phase_since(),
             };
-            (end, inner.token.take())
+            let used = inner.token.take_if(|token| token.is_cancelled());
+            (end, used)
         };
-        drop(token);
+        drop(used);
         end
     }
 

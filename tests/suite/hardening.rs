@@ -179,6 +179,23 @@ fn blocking_work_that_still_waits_for_a_thread_can_be_stopped() {
     });
 }
 
+/// What a run has left behind has the service's token: it is told to end with all others, also when the service has ended long before.
+#[tokio::test(start_paused = true)]
+async fn what_a_service_has_left_behind_is_told_of_the_shutdown() {
+    let supervisor = JanusSupervisor::new(SupervisorConfig::default().without_signal_handler());
+    let (leave, left) = mpsc::channel();
+    let brief = service_fn("brief", move |cancel: CancellationToken| {
+        let leave = leave.clone();
+        async move { Ok(leave.send(cancel)?) }
+    });
+    let brief = supervisor.spawn_service(brief).unwrap();
+    assert_eq!(brief.terminated().await, TerminationReason::Completed);
+    let token = left.recv().unwrap();
+    assert!(!token.is_cancelled());
+    supervisor.trigger_shutdown();
+    assert!(token.is_cancelled());
+}
+
 /// Gives a blocking service less time than it needs.
 struct Impatient<S>(S);
 

@@ -10,19 +10,11 @@ mod service;
 pub(crate) mod signals;
 mod task;
 mod timer;
+mod way;
 
 pub(crate) use panics::{caught, logged};
 pub(crate) use service::drive;
 pub(crate) use task::Task;
-
-use std::pin::pin;
-use std::task::Context;
-
-/// Has the task polled again when all that are ready have been, and timers and I/O with them: after a mere wake it would be back in the
-/// queue before the runtime looks at those.
-fn give_way(cx: &mut Context<'_>) {
-    let _pending_once = pin!(tokio::task::yield_now()).poll(cx);
-}
 
 /// Waits until then; for ever, if there is no then.
 async fn sleep_until(at: Option<std::time::Instant>) {

@@ -3,7 +3,8 @@
 use super::current::Ambient;
 use super::group::{Parent, has_failed_or_completed};
 use super::timer::Timer;
-use super::{caught, give_way, logged};
+use super::way::Way;
+use super::{caught, logged};
 use crate::cell::{Call, Heard, ServiceCell};
 use crate::error::CheckError;
 use crate::log::{self, FailureLog};
@@ -43,6 +44,8 @@ struct Rare {
     leftovers: Option<Leftovers>,
     timer: Timer,
     turns: Turns,
+    /// How to give way between them, once that was needed.
+    way: Option<Way>,
     /// What a run is to begin with that was put off.
     put_off: Option<CancellationToken>,
 }
@@ -128,6 +131,7 @@ impl Task {
                 leftovers: None,
                 timer: Timer::default(),
                 turns: Turns::new(),
+                way: None,
                 put_off: None,
             })
         })
@@ -139,8 +143,9 @@ impl Task {
 
     /// Ends a service whose task will not be: it was asked to stop, or its runtime is gone.
     pub(super) fn never_began(mut self) {
-        let now = clock::now();
-        if let Some(stop) = self.stop(now) {
+        if self.cell.is_stop_requested() {
+            let now = clock::now();
+            let stop = self.stop(now);
             let _finished = self.tell(now, stop);
         }
     }
@@ -155,18 +160,20 @@ impl Task {
         rare.put_off.take().map_or(Next::Wait, Next::Run)
     }
 
-    /// Tells the run to end, unless whoever asks the service to stop does so.
+    /// Tells the run to end.
     pub(super) fn stop_run(&self) {
-        if !self.cell.is_stop_requested() {
-            self.cell.cancel_run();
-        }
+        self.cell.cancel_run();
     }
 
     /// Has the run begin when others have had their turn.
     pub(super) fn put_off(&mut self, token: CancellationToken, cx: &mut Context<'_>) {
         self.rare().put_off = Some(token);
         // Nobody else needs to wake it: what others want is heard in the next turn.
-        give_way(cx);
+        self.give_way(cx);
+    }
+
+    fn give_way(&mut self, cx: &mut Context<'_>) {
+        self.rare().way.get_or_insert_with(Way::here).give(cx);
     }
 
     /// Calls the run's own code, as what it is: in its span, and with its service as the current one.
@@ -282,7 +289,7 @@ impl Task {
         if !rare.timer.is_set() {
             let now = clock::now();
             if deadline <= now && !rare.turns.goes_on(now) {
-                give_way(cx);
+                self.give_way(cx);
                 return Poll::Pending;
             }
         }
@@ -323,9 +330,13 @@ impl Task {
 
     /// The run is over, and nothing is left of it.
     fn over(&mut self, exit: Exit) -> Next {
+        // First, so that a shutdown that is heard of has begun by then.
+        let heard = self.cell.heard();
         let now = clock::now();
-        let stop = match self.cell.heard() {
-            Some(heard) if heard.is_only(Call::Stop) && !self.cell.traits.hears => self.stop(now),
+        let stop = match heard {
+            Some(heard) if heard.is_only(Call::Stop) && !self.cell.traits.hears => {
+                Some(self.stop(now))
+            }
             Some(heard) => {
                 // What follows from the end takes the place of what follows from this.
                 let _before = self.hear(now, heard);
@@ -405,7 +416,8 @@ impl Task {
 
     fn hear(&mut self, now: Instant, heard: Heard) -> Next {
         let mut next = Next::Wait;
-        if let Some(stop) = self.stop(now).filter(|_| heard.contains(Call::Stop)) {
+        if heard.contains(Call::Stop) {
+            let stop = self.stop(now);
             next = self.tell(now, stop);
         }
         if heard.contains(Call::Start) {
@@ -462,11 +474,10 @@ impl Task {
         self.tell(now, Input::Tick)
     }
 
-    /// The stop that somebody wants, if anybody does.
-    fn stop(&self, now: Instant) -> Option<Input> {
-        let latest = || self.shared.shutdown_deadline(now).flatten();
-        let wanted = self.cell.is_stop_requested();
-        wanted.then(|| Input::Stop { latest: latest() })
+    /// The stop that somebody wants.
+    fn stop(&self, now: Instant) -> Input {
+        let latest = self.shared.shutdown_deadline(now).flatten();
+        Input::Stop { latest }
     }
 
     fn tell(&mut self, now: Instant, input: Input) -> Next {
@@ -654,7 +665,7 @@ impl Task {
     pub(super) fn retire<S: JanusService>(&self, service: S) {
         let traits = self.cell.traits;
         let is_known = !traits.ephemeral && !traits.inside;
-        let may_begin_anew = is_known && self.decider.has_failed() && self.cell.has_given_up();
+        let may_begin_anew = is_known && self.decider.has_backed_off() && self.cell.has_given_up();
         let runtime = may_begin_anew.then(Handle::try_current);
         match runtime {
             Some(Ok(runtime)) => {

@@ -241,8 +241,8 @@ impl Decider {
         matches!(self.state, State::Finished)
     }
 
-    /// Whether any run has failed, also if that has been forgotten.
-    pub(crate) const fn has_failed(&self) -> bool {
+    /// Whether it was ever asked how long to back off, also if that has been forgotten.
+    pub(crate) const fn has_backed_off(&self) -> bool {
         self.retries.tried().is_some()
     }
 

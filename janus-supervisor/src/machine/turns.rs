@@ -12,10 +12,10 @@ pub(crate) struct Turns {
     length: u8,
     /// How many there were in this one.
     spent: u8,
-    /// When the turn before this one ended.
+    /// How many turns there were of this length.
+    taken: u8,
+    /// When the first of them ended.
     ended_at: Option<Instant>,
-    /// The length was changed at the end of the turn before this one. The others have not had a turn since that was told them, too.
-    is_new: bool,
 }
 
 impl Turns {
@@ -23,14 +23,16 @@ impl Turns {
     const LONGEST: u8 = 64;
     /// Within this time everybody should have had a turn: it is what tokio's timers tell apart.
     const ROUND: Duration = Duration::from_millis(1);
+    /// It is measured over two rounds, since tokio may reverse the order from one to the next.
+    const ROUNDS: u8 = 2;
 
     /// A loop begins modestly: it may be one of a thousand.
     pub(crate) const fn new() -> Self {
         Self {
             length: 1,
             spent: 0,
+            taken: 0,
             ended_at: None,
-            is_new: false,
         }
     }
 
@@ -46,24 +48,32 @@ impl Turns {
         let goes_on = self.spent < self.length;
         if goes_on {
             self.spent += 1;
-        } else if let Some(before) = self.ended_at.replace(now) {
-            self.adapt(now.saturating_duration_since(before));
+        } else {
+            self.end(now);
         }
         goes_on
     }
 
-    /// From the end of a turn to the end of the next, everybody has had one: the more there were in each, the longer that took.
-    fn adapt(&mut self, round: Duration) {
-        if std::mem::take(&mut self.is_new) {
-            // A round that was still of the old length.
-            return;
+    /// A turn ends. Until the end of the next, everybody has had one.
+    fn end(&mut self, now: Instant) {
+        self.taken += 1;
+        match self.ended_at {
+            Some(first) if self.taken > Self::ROUNDS => {
+                self.adapt(now.saturating_duration_since(first) / Self::ROUNDS.into());
+                self.taken = 0;
+            }
+            // What was before the first was a round of the length before this, for those at least that come after it.
+            _ if self.taken == 1 => self.ended_at = Some(now),
+            _ => {}
         }
+    }
+
+    /// A round is the longer the more there are in each turn.
+    fn adapt(&mut self, round: Duration) {
         let most = u128::from(self.length) * Self::ROUND.as_nanos() / round.as_nanos().max(1);
         let most = u8::try_from(most).unwrap_or(u8::MAX);
         let length = most.clamp(self.length.div_ceil(2), self.length * 2);
-        let length = length.min(Self::LONGEST);
-        self.is_new = length != self.length;
-        self.length = length;
+        self.length = length.min(Self::LONGEST);
     }
 }
 
@@ -79,8 +89,17 @@ mod tests {
         Instant::now()
     }
 
+    /// In which order they have their turns.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Order {
+        /// Always the same.
+        Queue,
+        /// The other way round each time.
+        Stack,
+    }
+
     /// Lets so many loops take turns, each restart as long as that, and answers how long the rounds were.
-    fn rounds(loops: &mut [Turns], restart: Duration, n: usize) -> Vec<Duration> {
+    fn rounds(loops: &mut [Turns], order: Order, restart: Duration, n: usize) -> Vec<Duration> {
         let mut now = t0();
         let mut round = || {
             let began = now;
@@ -90,6 +109,9 @@ mod tests {
                 while turns.goes_on(now) {
                     now += restart;
                 }
+            }
+            if order == Order::Stack {
+                loops.reverse();
             }
             now - began
         };
@@ -101,51 +123,67 @@ mod tests {
     #[test]
     fn alone_it_takes_the_longest_turns() {
         let mut loops = [Turns::new()];
-        rounds(&mut loops, RESTART, 20);
+        rounds(&mut loops, Order::Queue, RESTART, 30);
         assert_eq!(loops[0].length, Turns::LONGEST);
     }
 
     #[test]
     fn many_fill_a_round_and_never_more() {
-        for n in [100, 300, 1_000, 2_000] {
-            let mut loops = vec![Turns::new(); n];
-            let rounds = rounds(&mut loops, RESTART, 100);
-            let longest = rounds.iter().max().unwrap();
-            assert!(*longest <= Turns::ROUND, "{n}: {longest:?}");
-            let last = rounds.last().unwrap();
-            assert!(*last >= Turns::ROUND * 3 / 4, "{n}: {last:?}");
+        let slow = Duration::from_micros(10);
+        let cases = [
+            (100, RESTART),
+            (300, RESTART),
+            (1_000, RESTART),
+            (2_000, RESTART),
+            (50, slow),
+        ];
+        for order in [Order::Queue, Order::Stack] {
+            for (n, restart) in cases {
+                let mut loops = vec![Turns::new(); n];
+                let rounds = rounds(&mut loops, order, restart, 300);
+                let longest = *rounds.iter().max().unwrap();
+                let last = *rounds.last().unwrap();
+                assert!(longest <= Turns::ROUND, "{order:?}, {n}: {longest:?}");
+                assert!(last >= Turns::ROUND * 3 / 4, "{order:?}, {n}: {last:?}");
+            }
         }
     }
 
     #[test]
     fn too_many_for_a_round_take_one_at_a_time() {
         let mut loops = [Turns::new(); 20_000];
-        rounds(&mut loops, RESTART, 5);
+        rounds(&mut loops, Order::Queue, RESTART, 9);
         assert!(loops.iter().all(|turns| turns.length == 1));
     }
 
     #[test]
     fn when_more_come_the_turns_get_shorter_in_time() {
         let mut loops = [Turns::new(); 2_000];
-        rounds(&mut loops[..10], RESTART, 100);
+        rounds(&mut loops[..10], Order::Queue, RESTART, 100);
         assert_eq!(loops[0].length, Turns::LONGEST);
-        let rounds = rounds(&mut loops, RESTART, 20);
+        let rounds = rounds(&mut loops, Order::Queue, RESTART, 30);
         let last = rounds.last().unwrap();
-        assert!(*last <= Turns::ROUND * 3 / 2, "{last:?}");
+        assert!(*last <= Turns::ROUND * 9 / 8, "{last:?}");
     }
 
     #[test]
-    fn a_round_that_took_long_for_once_costs_one_step() {
-        let mut loops = [Turns::new()];
-        rounds(&mut loops, RESTART, 20);
-        // Its runs begin at another instant now: what is between is one round of no length.
-        let mut now = t0() + Duration::from_secs(60);
-        loops[0].begin();
-        while loops[0].goes_on(now) {
-            now += RESTART;
+    fn a_pause_between_two_failures_costs_one_step_at_most() {
+        let mut shortest = u8::MAX;
+        for before in 30..33 {
+            let mut loops = [Turns::new()];
+            rounds(&mut loops, Order::Queue, RESTART, before);
+            let [turns] = &mut loops;
+            let mut now = t0() + Duration::from_secs(60);
+            for _ in 0..4 {
+                turns.begin();
+                while turns.goes_on(now) {
+                    now += RESTART;
+                }
+                shortest = shortest.min(turns.length);
+            }
+            rounds(&mut loops, Order::Queue, RESTART, 30);
+            assert_eq!(loops[0].length, Turns::LONGEST);
         }
-        assert_eq!(loops[0].length, Turns::LONGEST / 2);
-        rounds(&mut loops, RESTART, 20);
-        assert_eq!(loops[0].length, Turns::LONGEST);
+        assert_eq!(shortest, Turns::LONGEST / 2);
     }
 }

@@ -1,7 +1,9 @@
 //! What each input is answered with, as a protocol.
 
 use super::{In, command, event, give, ms, t0};
-use In::{Abort, Clean, Fail, Gone, Lost, Panic, Permanent, Start, Stop, StopWithin, Tick};
+use In::{
+    Abort, Clean, Fail, Gone, Lost, Panic, Permanent, Restart, Start, Stop, StopWithin, Tick,
+};
 use RestartPolicy::{Always, Never, OnFailure};
 use janus_supervisor::machine::ServiceMachine;
 use janus_supervisor::{
@@ -451,6 +453,19 @@ fn the_error_that_another_one_displaces_is_handed_out() {
     assert_eq!(machine.lifecycle().last_error().as_deref(), Some("boom"));
 }
 
+/// The same of one that is kept nowhere: the run was told to end.
+#[test]
+fn the_error_of_a_run_that_was_told_to_end_is_handed_out() {
+    let t0 = t0();
+    let mut machine = machine(t0);
+    let mut give = |input| give(&mut machine, t0, OnFailure, input).unwrap();
+    assert!(give(Start).displaced.is_none());
+    assert!(give(Restart).displaced.is_none());
+    let displaced = give(Fail).displaced.map(|failure| failure.to_string());
+    assert_eq!(displaced.as_deref(), Some("boom"));
+    assert_eq!(machine.lifecycle().total_failures(), 0);
+}
+
 /// A clean exit clears the attempts and not the breaker's window; a restart by hand clears that, too.
 #[test]
 fn a_restart_by_hand_after_a_clean_exit_forgets_the_failures_before_it() {
@@ -461,7 +476,7 @@ fn a_restart_by_hand_after_a_clean_exit_forgets_the_failures_before_it() {
             (5, Fail),
             (105, Tick),
             (110, Clean),
-            (120, In::Restart),
+            (120, Restart),
         ],
         &[
             "0 Start: run | 1 running",
@@ -477,7 +492,7 @@ fn a_restart_by_hand_after_a_clean_exit_forgets_the_failures_before_it() {
 fn a_restart_by_hand_forgets_the_attempts_of_a_service_without_a_breaker() {
     let t0 = t0();
     let mut machine = machine_with(t0, config().without_circuit_breaker(), ms(30));
-    let script = [(0, Start), (5, Fail), (20, In::Restart), (30, Fail)];
+    let script = [(0, Start), (5, Fail), (20, Restart), (30, Fail)];
     assert_eq!(
         played(&mut machine, t0, OnFailure, &script)[2..],
         [

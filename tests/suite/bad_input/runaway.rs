@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 /// Nobody writes down what happens: it happens without end.
@@ -229,6 +229,60 @@ async fn a_run_that_wakes_itself_for_ever_recovers_on_time() {
     assert_eq!(handle.snapshot().attempt, 1);
     advance(1).await;
     assert_eq!(handle.snapshot().attempt, 0);
+}
+
+/// A run that takes its thread for good does not take the crash loop with it that has just given way to it there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_loop_goes_on_beside_a_run_that_blocks_its_thread() {
+    let supervisor = JanusSupervisor::new(settings());
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let (wake, runs) = (Arc::new(Notify::new()), Arc::new(AtomicU32::new(0)));
+    let (reached, begun) = oneshot::channel();
+    let reached = Arc::new(Mutex::new(Some(reached)));
+    let stuck = service_fn("stuck", {
+        let wake = Arc::clone(&wake);
+        move |_cancel| {
+            let (wake, reached) = (Arc::clone(&wake), Arc::clone(&reached));
+            let released = Arc::clone(&released);
+            async move {
+                wake.notified().await;
+                if let Some(reached) = reached.lock().ok().and_then(|mut it| it.take()) {
+                    _ = reached.send(());
+                }
+                _ = released.lock().map(|released| released.recv());
+                Ok(())
+            }
+        }
+    });
+    supervisor.spawn_service(stuck).unwrap();
+    let hot = service_fn("hot", {
+        let runs = Arc::clone(&runs);
+        move |_cancel| {
+            // Whom it wakes has its turn on this thread, right after it.
+            if runs.fetch_add(1, SeqCst) == 1_000 {
+                wake.notify_one();
+            }
+            async { Err("down".into()) }
+        }
+    });
+    supervisor
+        .spawn_service_with_options(hot, no_delay())
+        .unwrap();
+
+    begun.await.unwrap();
+    let wanted = runs.load(SeqCst) + 1_000;
+    let goes_on = async {
+        while runs.load(SeqCst) < wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    // A limit for the test, not a measure.
+    tokio::time::timeout(secs(60), goes_on).await.unwrap();
+
+    drop(release);
+    supervisor.trigger_shutdown();
+    assert!(supervisor.wait_for_drain().await.is_clean());
 }
 
 /// Asks a service something and waits for the answer: it is up, and gets its turn.

@@ -66,7 +66,11 @@ impl Decider {
         outcome: RunOutcome,
         step: &mut Step,
     ) -> Result<(), TransitionError> {
-        self.tell_run_ended(life, now, || outcome, step);
+        self.tell_run_ended(life, now, || outcome.clone(), step);
+        // It was told to end, so that what it returns is no failure; but dropping that runs the user's code.
+        if let RunOutcome::Cancelled(error) = outcome {
+            step.displaced = error;
+        }
         self.back_off(life, now, Duration::ZERO, None, step)
     }
 
