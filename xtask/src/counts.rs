@@ -150,7 +150,9 @@ fn instructions(program: &PathBuf, part: &str, job: &[&str]) -> Result<f64> {
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(format!("--toggle-collect=*measured_{part}*"))
         .arg(program)
-        .args(job);
+        .args(job)
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE");
     let shown = process::announce(&command);
     let output = command
         .stdin(Stdio::null())
