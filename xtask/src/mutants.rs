@@ -93,7 +93,7 @@ fn tool(workspace: &Workspace) -> Result<Vec<PathBuf>> {
         let mut command = workspace.cargo(&["install", "--locked", "--root"]);
         command
             .arg(&root)
-            .args(["--version", VERSION, "cargo-mutants"]);
+            .args(["--version", &format!("^{VERSION}"), "cargo-mutants"]);
         process::run(&mut command)?;
     }
     Ok(vec![own, "mutants".into()])
