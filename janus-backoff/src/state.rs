@@ -76,7 +76,7 @@ impl BackoffState {
         if self.is_clear() {
             return None;
         }
-        self.run_started?.checked_add(self.config.cooldown_period)
+        self.cooled_down_at()
     }
 
     /// Clears attempts and window if the run that began last has lasted the cooldown period. Answers whether it cleared
@@ -119,7 +119,8 @@ impl BackoffState {
         let attempt = self.attempt.saturating_add(1);
         let has_delay =
             !config.base_delay.is_zero() || (attempt == 1 && config.initial_delay.is_some());
-        if has_delay || self.half_open || self.has_cooled_down(now) {
+        let has_cooled_down = self.cooled_down_at().is_some_and(|at| at <= now);
+        if has_delay || self.half_open || has_cooled_down {
             return false;
         }
         let (limit, period) = (config.max_retries, config.circuit_breaker_window);
@@ -181,14 +182,10 @@ impl BackoffState {
         &self.config
     }
 
-    /// Whether the run that began last has lasted the cooldown period, if one has begun.
+    /// When the run that began last will have lasted the cooldown period.
     #[inline]
-    fn has_cooled_down(&self, now: Instant) -> bool {
-        let cooldown = self.config.cooldown_period;
-        let due = self
-            .run_started
-            .and_then(|started| started.checked_add(cooldown));
-        due.is_some_and(|due| due <= now)
+    fn cooled_down_at(&self) -> Option<Instant> {
+        self.run_started?.checked_add(self.config.cooldown_period)
     }
 
     #[inline]

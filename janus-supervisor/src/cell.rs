@@ -501,8 +501,8 @@ impl ServiceCell {
         self.until(|| !self.is_held()).await;
     }
 
-    /// How the service has ended. A token that has done its work is dropped; another may be in the hands of what a run has left behind,
-    /// to be cancelled with all others.
+    /// The task is about to be over: answers how the service has ended, and drops its token if that has done its work. Another may be in the
+    /// hands of what a run has left behind, to be cancelled with all others.
     pub(crate) fn end(&self) -> End {
         let (end, used) = {
             let mut inner = self.lock();

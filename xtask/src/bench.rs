@@ -136,12 +136,9 @@ fn measure(command: &[PathBuf], job: &str, said: &mut Said) -> Result<()> {
     let Some((program, script)) = command.split_first() else {
         return Ok(());
     };
-    let started = Command::new(program)
+    let started = process::without_backtraces(&mut Command::new(program))
         .args(script)
         .args(job.split(' '))
-        // With it, some of their errors take a stack trace along, and that is what would be measured.
-        .env_remove("RUST_BACKTRACE")
-        .env_remove("RUST_LIB_BACKTRACE")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

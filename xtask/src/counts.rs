@@ -130,7 +130,9 @@ impl Programs {
             move |services: &str| instructions(plain, part, &["idle", "current", services, "1"])
         };
         let heap = |name, job: &[&str]| {
-            let said = process::stdout_of(Command::new(&counting).args(job))?;
+            let said = process::stdout_of(
+                process::without_backtraces(&mut Command::new(&counting)).args(job),
+            )?;
             figure(&said, name)
         };
         Ok(Counts {
@@ -150,9 +152,8 @@ fn instructions(program: &PathBuf, part: &str, job: &[&str]) -> Result<f64> {
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(format!("--toggle-collect=*measured_{part}*"))
         .arg(program)
-        .args(job)
-        .env_remove("RUST_BACKTRACE")
-        .env_remove("RUST_LIB_BACKTRACE");
+        .args(job);
+    process::without_backtraces(&mut command);
     let shown = process::announce(&command);
     let output = command
         .stdin(Stdio::null())

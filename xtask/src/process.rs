@@ -18,6 +18,13 @@ pub(crate) fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// Takes away what makes some errors bring a stack trace along, which is then what is measured.
+pub(crate) fn without_backtraces(command: &mut Command) -> &mut Command {
+    command
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE")
+}
+
 /// Runs `command` to its end, its output passed through.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = announce(command);

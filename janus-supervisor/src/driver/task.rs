@@ -1,19 +1,24 @@
-//! What the task of a service knows and does, whatever the type of the service.
+//! What the task of a service knows and does, whatever the type of the service. Whom it tells is in `told`, what it has of the supervisor's
+//! limit on starts in `place`.
 
+mod place;
+mod told;
+
+use self::place::Held;
 use super::current::Ambient;
-use super::group::{Parent, has_failed_or_completed};
+use super::group::Parent;
 use super::timer::Timer;
 use super::way::Way;
 use super::{caught, logged};
 use crate::cell::{Call, Heard, ServiceCell};
 use crate::error::CheckError;
 use crate::log::{self, FailureLog};
-use crate::machine::{Again, Command, Decider, Ended, Input, Step, Tally, Ticket, Turn, Turns};
+use crate::machine::{Again, Command, Decider, Ended, Input, Step, Tally, Turn, Turns};
 use crate::revival::Dormant;
 use crate::shared::Member;
 use crate::{
     AfterExit, CancellationToken, EventKind, Exit, Failure, FailureKind, JanusService, PanicError,
-    ServiceEvent, ServiceLifecycle, ServicePhase, TransitionError, clock,
+    ServiceLifecycle, TransitionError, clock,
 };
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +26,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::runtime::Handle;
 use tracing::Span;
-use tracing::level_filters::LevelFilter;
 
 /// The task's side of a service.
 pub(crate) struct Task {
@@ -48,15 +52,6 @@ struct Rare {
     way: Option<Way>,
     /// What a run is to begin with that was put off.
     put_off: Option<CancellationToken>,
-}
-
-/// What a service has of the supervisor's limit on starts.
-enum Held {
-    Nothing,
-    /// A turn that it waits for.
-    Turn(Instant),
-    /// A place among those that start, or in the queue for one.
-    Place(Ticket),
 }
 
 /// What to do next.
@@ -197,18 +192,6 @@ impl Task {
         }
     }
 
-    fn tell_entered(&mut self) {
-        self.give_up();
-        let is_ready = || self.cell.read(ServiceLifecycle::phase) == ServicePhase::Running;
-        if let Some(parent) = self.parent() {
-            if is_ready() {
-                parent.report_ready(self.decider.permit().go);
-            }
-        } else if self.shared.has_relations() && is_ready() {
-            self.shared.is_up(&self.cell);
-        }
-    }
-
     /// The run is over. What it has left behind may not be.
     #[inline]
     pub(super) fn ended(&mut self, exit: Exit) -> Next {
@@ -302,32 +285,6 @@ impl Task {
         })
     }
 
-    /// Asks the supervisor's limit whether a run may begin.
-    pub(super) fn ask(&mut self, spread: bool) -> Next {
-        // What was told last may have been told with a later clock.
-        let now = clock::now();
-        if !self.decider.is_starting() {
-            // Its group has taken back what it allowed, in the same breath.
-            return Next::Wait;
-        }
-        let turn = match &self.shared.starts {
-            Some(starts) if spread => starts.take_turn(now),
-            _ => Turn::Go,
-        };
-        match (turn, &self.shared.starts) {
-            (Turn::At(at), _) => self.rare().held = Held::Turn(at),
-            (Turn::Go, Some(starts)) => {
-                let (ticket, is_free) = starts.enter(&self.cell);
-                self.rare().held = Held::Place(ticket);
-                if !is_free {
-                    return Next::Wait;
-                }
-            }
-            (Turn::Go, None) => {}
-        }
-        self.tell(now, Input::Turn(turn))
-    }
-
     /// The run is over, and nothing is left of it.
     fn over(&mut self, exit: Exit) -> Next {
         // First, so that a shutdown that is heard of has begun by then.
@@ -407,7 +364,8 @@ impl Task {
         match self.cell.again(decider, now, failure, Some(&mut step)) {
             Ok((Again::Begins { displaced }, token)) => {
                 step.displaced = displaced;
-                Ok(self.carry_out(now, step, token))
+                self.tell_all(now, &mut step);
+                Ok(self.follow(step.command, token))
             }
             Ok((Again::Not(failure), _)) => Err(failure),
             Err(fault) => Ok(self.fault(fault)),
@@ -499,9 +457,12 @@ impl Task {
     ) -> Next {
         let mut step = Step::new(self.is_heard() || self.has_company());
         match self.cell.decide(&mut self.decider, &mut step, decide) {
-            Ok(token) if step.is_detailed() => self.carry_out(now, step, token),
             Ok(token) => {
-                self.count(step.tally);
+                if step.is_detailed() {
+                    self.tell_all(now, &mut step);
+                } else {
+                    self.count(step.tally);
+                }
                 self.follow(step.command, token)
             }
             Err(fault) => self.fault(fault),
@@ -515,56 +476,6 @@ impl Task {
             tracing::error!(service = &*self.cell.name, error = %fault, "janus: fault in the service machine");
         });
         Next::Finish
-    }
-
-    /// Whether anybody wants to know what happens to it, and not only how much.
-    #[inline]
-    fn is_heard(&self) -> bool {
-        is_logged() || self.shared.is_observed() || self.shared.is_watched()
-    }
-
-    /// Tells everybody what has happened, and does what is to be done.
-    fn carry_out(
-        &mut self,
-        now: Instant,
-        mut step: Step,
-        token: Option<CancellationToken>,
-    ) -> Next {
-        if self.has_company() {
-            self.report(now, &step);
-        }
-        let is_logged = is_logged();
-        if is_logged && step.tally.events > 0 {
-            let (cell, rare) = (Arc::clone(&self.cell), self.rare());
-            logged(|| log::step(&cell.name, now, &step.happened, &mut rare.failures));
-        }
-        if is_logged && step.command == Command::Run {
-            self.rare().span = self.span();
-        }
-        if self.shared.is_observed() && step.tally.events > 0 {
-            self.tell_observers(now, &mut step);
-            self.tell_watchers();
-        } else {
-            self.count(step.tally);
-        }
-        self.follow(step.command, token)
-    }
-
-    /// Takes note of how much has happened, where nobody wants to know what.
-    #[inline]
-    fn count(&self, tally: Tally) {
-        if tally.events > 0 {
-            self.shared.metrics.add(tally);
-            self.tell_watchers();
-        }
-    }
-
-    /// Last, so that whoever waits finds everybody told. Also where nobody waited before: somebody may have looked in between.
-    #[inline]
-    fn tell_watchers(&self) {
-        if self.shared.is_watched() {
-            self.shared.tell_changed(&self.cell);
-        }
     }
 
     /// Does what is to be done.
@@ -582,82 +493,6 @@ impl Task {
             Command::Abort => Next::Drop(Dropped::Aborted),
             Command::Fail(kind) => Next::Drop(Dropped::Failed(kind)),
             Command::Finish => Next::Finish,
-        }
-    }
-
-    /// Whether others have to know what happens to it.
-    fn has_company(&self) -> bool {
-        self.parent().is_some() || self.shared.has_relations()
-    }
-
-    /// Tells whatever the service is in what it has to know.
-    fn report(&self, now: Instant, step: &Step) {
-        if step.command == Command::Run {
-            return; // when it has been entered
-        }
-        if let Some(parent) = self.parent() {
-            let (go, held) = (self.decider.permit().go, self.decider.is_held());
-            let retry = self.cell.read(ServiceLifecycle::retry);
-            parent.report(&step.happened, go, held, retry.map(|retry| retry.at));
-        } else {
-            match step.happened.last().map(|last| &last.kind) {
-                Some(EventKind::Running) => self.shared.is_up(&self.cell),
-                Some(EventKind::BackingOff { .. }) if has_failed_or_completed(&step.happened) => {
-                    self.shared.restarts(&self.cell, now);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// The span that everything in this run is logged in. At error level, so that no filter on severity strips the service's
-    /// own lines of the name they belong to.
-    fn span(&self) -> Span {
-        if !tracing::enabled!(tracing::Level::ERROR) {
-            return Span::none();
-        }
-        let (run, attempt) = self
-            .cell
-            .read(|lifecycle| (lifecycle.start_count(), lifecycle.attempt()));
-        let span = || tracing::error_span!("service", service = &*self.cell.name, run, attempt);
-        caught(span).unwrap_or_else(|_| Span::none())
-    }
-
-    fn tell_observers(&self, now: Instant, step: &mut Step) {
-        let mut happened = step.happened.drain(..);
-        let Some(first) = happened.next() else {
-            return;
-        };
-        // One event that changes, so that the name is shared once and not once for each.
-        let (id, name) = (self.cell.id, Arc::clone(&self.cell.name));
-        let mut event = ServiceEvent::new(id, name, first.run, step.first_seq, now, first.kind);
-        self.shared.observe(&event);
-        for next in happened {
-            event.run = next.run;
-            event.seq += 1;
-            event.kind = next.kind;
-            self.shared.observe(&event);
-        }
-    }
-
-    /// Lets others have what this service does not need any more of the supervisor's limit.
-    fn give_up(&mut self) {
-        let Some(rare) = &mut self.rare else { return };
-        let is_needed = match rare.held {
-            Held::Nothing => return,
-            Held::Turn(_) => self.decider.is_put_off(),
-            Held::Place(_) => self.decider.is_starting(),
-        };
-        if is_needed {
-            return;
-        }
-        match (
-            std::mem::replace(&mut rare.held, Held::Nothing),
-            &self.shared.starts,
-        ) {
-            (Held::Turn(at), Some(starts)) => starts.give_back(at, clock::now()),
-            (Held::Place(ticket), Some(starts)) => starts.leave(ticket),
-            _ => {}
         }
     }
 
@@ -680,11 +515,6 @@ impl Task {
             }
         }
     }
-}
-
-/// Whether anything is logged at all.
-fn is_logged() -> bool {
-    LevelFilter::current() != LevelFilter::OFF
 }
 
 /// The end of the task, whether it has run to it or its runtime has gone away.

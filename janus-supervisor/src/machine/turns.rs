@@ -12,9 +12,9 @@ pub(crate) struct Turns {
     length: u8,
     /// How many there were in this one.
     spent: u8,
-    /// How many turns there were of this length.
+    /// How many turns have ended since the length was last looked at.
     taken: u8,
-    /// When the first of them ended.
+    /// When the first of those ended.
     ended_at: Option<Instant>,
 }
 
@@ -80,14 +80,7 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test needs one instant to count from"
-    )]
-    fn t0() -> Instant {
-        Instant::now()
-    }
+    use crate::clock;
 
     /// In which order they have their turns.
     #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,7 +93,7 @@ mod tests {
 
     /// Lets so many loops take turns, each restart as long as that, and answers how long the rounds were.
     fn rounds(loops: &mut [Turns], order: Order, restart: Duration, n: usize) -> Vec<Duration> {
-        let mut now = t0();
+        let mut now = clock::now();
         let mut round = || {
             let began = now;
             for turns in loops.iter_mut() {
@@ -173,7 +166,7 @@ mod tests {
             let mut loops = [Turns::new()];
             rounds(&mut loops, Order::Queue, RESTART, before);
             let [turns] = &mut loops;
-            let mut now = t0() + Duration::from_secs(60);
+            let mut now = clock::now() + Duration::from_secs(60);
             for _ in 0..4 {
                 turns.begin();
                 while turns.goes_on(now) {

@@ -88,8 +88,7 @@ proptest! {
         config in any_config(),
         runs in proptest::collection::vec((prop_oneof![Just(0_u64), 1..60_u64], any::<bool>()), 1..40),
     ) {
-        #[expect(clippy::disallowed_methods, reason = "a test needs one instant to count from")]
-        let t0 = Instant::now();
+        let t0 = crate::clock::now();
         let config = Arc::new(config);
         let (mut short, mut long) = (Service::new(t0, &config), Service::new(t0, &config));
         let mut now = t0;

@@ -1,0 +1,132 @@
+//! Who is told of what has happened to a service: observers, the log, whoever waits, and what the service is in.
+
+use super::Task;
+use crate::driver::group::has_failed_or_completed;
+use crate::driver::{caught, logged};
+use crate::log;
+use crate::machine::{Command, Step, Tally};
+use crate::{EventKind, ServiceEvent, ServiceLifecycle, ServicePhase};
+use std::sync::Arc;
+use std::time::Instant;
+use tracing::Span;
+use tracing::level_filters::LevelFilter;
+
+impl Task {
+    /// Whether anybody wants to know what happens to it, and not only how much.
+    #[inline]
+    pub(super) fn is_heard(&self) -> bool {
+        is_logged() || self.shared.is_observed() || self.shared.is_watched()
+    }
+
+    /// Tells everybody what has happened.
+    pub(super) fn tell_all(&mut self, now: Instant, step: &mut Step) {
+        if self.has_company() {
+            self.report(now, step);
+        }
+        let is_logged = is_logged();
+        if is_logged && step.tally.events > 0 {
+            let (cell, rare) = (Arc::clone(&self.cell), self.rare());
+            logged(|| log::step(&cell.name, now, &step.happened, &mut rare.failures));
+        }
+        if is_logged && step.command == Command::Run {
+            self.rare().span = self.span();
+        }
+        if self.shared.is_observed() && step.tally.events > 0 {
+            self.tell_observers(now, step);
+            self.tell_watchers();
+        } else {
+            self.count(step.tally);
+        }
+    }
+
+    /// Takes note of how much has happened, where nobody wants to know what.
+    #[inline]
+    pub(super) fn count(&self, tally: Tally) {
+        if tally.events > 0 {
+            self.shared.metrics.add(tally);
+            self.tell_watchers();
+        }
+    }
+
+    /// Last, so that whoever waits finds everybody told. Also where nobody waited before: somebody may have looked in between.
+    #[inline]
+    fn tell_watchers(&self) {
+        if self.shared.is_watched() {
+            self.shared.tell_changed(&self.cell);
+        }
+    }
+
+    /// The run has been polled for the first time: tells that it is ready, if it is.
+    pub(super) fn tell_entered(&mut self) {
+        self.give_up();
+        let is_ready = || self.cell.read(ServiceLifecycle::phase) == ServicePhase::Running;
+        if let Some(parent) = self.parent() {
+            if is_ready() {
+                parent.report_ready(self.decider.permit().go);
+            }
+        } else if self.shared.has_relations() && is_ready() {
+            self.shared.is_up(&self.cell);
+        }
+    }
+
+    /// Whether others have to know what happens to it.
+    #[inline]
+    pub(super) fn has_company(&self) -> bool {
+        self.parent().is_some() || self.shared.has_relations()
+    }
+
+    /// Tells whatever the service is in what it has to know.
+    fn report(&self, now: Instant, step: &Step) {
+        if step.command == Command::Run {
+            return; // when it has been entered
+        }
+        if let Some(parent) = self.parent() {
+            let (go, held) = (self.decider.permit().go, self.decider.is_held());
+            let retry = self.cell.read(ServiceLifecycle::retry);
+            parent.report(&step.happened, go, held, retry.map(|retry| retry.at));
+        } else {
+            match step.happened.last().map(|last| &last.kind) {
+                Some(EventKind::Running) => self.shared.is_up(&self.cell),
+                Some(EventKind::BackingOff { .. }) if has_failed_or_completed(&step.happened) => {
+                    self.shared.restarts(&self.cell, now);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The span that everything in this run is logged in. At error level, so that no filter on severity strips the service's
+    /// own lines of the name they belong to.
+    fn span(&self) -> Span {
+        if !tracing::enabled!(tracing::Level::ERROR) {
+            return Span::none();
+        }
+        let (run, attempt) = self
+            .cell
+            .read(|lifecycle| (lifecycle.start_count(), lifecycle.attempt()));
+        let span = || tracing::error_span!("service", service = &*self.cell.name, run, attempt);
+        caught(span).unwrap_or_else(|_| Span::none())
+    }
+
+    fn tell_observers(&self, now: Instant, step: &mut Step) {
+        let mut happened = step.happened.drain(..);
+        let Some(first) = happened.next() else {
+            return;
+        };
+        // One event that changes, so that the name is shared once and not once for each.
+        let (id, name) = (self.cell.id, Arc::clone(&self.cell.name));
+        let mut event = ServiceEvent::new(id, name, first.run, step.first_seq, now, first.kind);
+        self.shared.observe(&event);
+        for next in happened {
+            event.run = next.run;
+            event.seq += 1;
+            event.kind = next.kind;
+            self.shared.observe(&event);
+        }
+    }
+}
+
+/// Whether anything is logged at all.
+fn is_logged() -> bool {
+    LevelFilter::current() != LevelFilter::OFF
+}
