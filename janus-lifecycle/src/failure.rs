@@ -65,8 +65,39 @@ struct Kept {
 enum Source {
     Own(Box<dyn Error + Send + Sync>),
     Shared(Arc<dyn Error + Send + Sync>),
-    /// Only inside `drop`.
+    /// In no failure that anybody can see.
     Dropped,
+}
+
+/// The memory that a failure was in, for the next one: see [`Failure::spend`].
+pub struct SpentFailure(Arc<Kept>);
+
+impl SpentFailure {
+    /// As [`Failure::new`], without another allocation.
+    #[must_use]
+    #[inline]
+    pub fn renew(
+        mut self,
+        kind: FailureKind,
+        error: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Failure {
+        let error = error.into();
+        match Arc::get_mut(&mut self.0) {
+            Some(kept) => {
+                kept.kind = kind;
+                kept.error = Source::Own(error);
+                Failure(self.0)
+            }
+            // Never: it was found to be nobody else's.
+            None => Failure::new(kind, error),
+        }
+    }
+}
+
+impl fmt::Debug for SpentFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpentFailure").finish_non_exhaustive()
+    }
 }
 
 impl Failure {
@@ -100,11 +131,27 @@ impl Failure {
             Source::Dropped => &Dropped,
         }
     }
+
+    /// Drops the error, and answers the memory that it was in, for the next failure. `None` if it has another clone.
+    ///
+    /// ```
+    /// use janus_lifecycle::{Failure, FailureKind};
+    ///
+    /// let failure = Failure::new(FailureKind::Error, "broken");
+    /// let spent = failure.spend().expect("nobody else holds it");
+    /// assert_eq!(spent.renew(FailureKind::Error, "broken again").to_string(), "broken again");
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn spend(mut self) -> Option<SpentFailure> {
+        Arc::get_mut(&mut self.0)?.drop_error();
+        Some(SpentFailure(self.0))
+    }
 }
 
-impl Drop for Kept {
+impl Kept {
     #[inline]
-    fn drop(&mut self) {
+    fn drop_error(&mut self) {
         let error = std::mem::replace(&mut self.error, Source::Dropped);
         // What a destructor's panic carries is of no use to anyone here, and may panic in turn when it is dropped.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(error))) {
@@ -113,19 +160,43 @@ impl Drop for Kept {
     }
 }
 
+impl Drop for Kept {
+    #[inline]
+    fn drop(&mut self) {
+        self.drop_error();
+    }
+}
+
 /// Stands in for an error that is being dropped; nobody can see it.
 #[derive(Debug, thiserror::Error)]
 #[error("dropped")]
 struct Dropped;
 
-/// The error and everything that caused it: `outer: middle: root`.
+/// As [`ErrorChain`].
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ErrorChain(self.error()).fmt(f)
+    }
+}
+
+/// Shows an error and everything that caused it: `outer: middle: root`.
 ///
 /// The error's own `Display` is somebody else's code: if it panics, this says so instead of passing the panic on. If it
 /// fails, what it had written until then is kept.
-impl Display for Failure {
+///
+/// ```
+/// use janus_lifecycle::ErrorChain;
+///
+/// let error = std::io::Error::other("disk full");
+/// assert_eq!(ErrorChain(&error).to_string(), "disk full");
+/// ```
+#[derive(Debug)]
+pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
+
+impl Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        let written = catch_unwind(AssertUnwindSafe(|| write_chain(&mut text, self.error())));
+        let written = catch_unwind(AssertUnwindSafe(|| write_chain(&mut text, self.0)));
         if let Err(payload) = written {
             std::mem::forget(payload);
             text.push_str("<the error's Display panicked>");
@@ -310,6 +381,31 @@ mod tests {
         assert_eq!(last.to_string(), "tick");
         drop(last);
     }
+
+    #[test]
+    fn a_spent_failure_is_dropped_at_once_and_makes_room_for_the_next() {
+        let error = Arc::new(());
+        let alive = Arc::downgrade(&error);
+        let failure = Failure::new(FailureKind::Error, Held(error));
+        let other = failure.clone();
+        assert!(failure.spend().is_none());
+        assert!(alive.upgrade().is_some());
+        let at = Arc::as_ptr(&other.0);
+        let spent = other.spend().unwrap();
+        assert!(alive.upgrade().is_none());
+        let next = spent.renew(FailureKind::Panic, Bomb);
+        assert_eq!(
+            (next.kind(), &*next.to_string()),
+            (FailureKind::Panic, "tick")
+        );
+        assert_eq!(Arc::as_ptr(&next.0), at);
+        // A panic of its drop is contained, too.
+        assert!(next.spend().is_some());
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("held")]
+    struct Held(Arc<()>);
 
     #[test]
     fn counts_are_kept_by_kind_and_saturate() {

@@ -174,6 +174,7 @@ impl ServiceCell {
         Self::new(now, Arc::clone(&self.name), id, self.policy, self.traits)
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Only pure code runs inside (invariant 2), so there is no half-done change to be afraid of.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -216,17 +217,19 @@ impl ServiceCell {
         now: Instant,
         failure: Failure,
         mut step: Option<&mut Step>,
-    ) -> Result<(Again, Option<CancellationToken>), TransitionError> {
+    ) -> Result<Again<CancellationToken>, TransitionError> {
         let mut inner = self.lock();
         if let Some(step) = &mut step {
             step.first_seq = inner.next_seq;
         }
-        let again = decider.again(&mut inner.life, now, failure, step)?;
-        if let Again::Not(_) = again {
-            return Ok((again, None));
+        match decider.again(&mut inner.life, now, failure, step)? {
+            Again::Begins { displaced, .. } => {
+                inner.next_seq += u64::from(Tally::AGAIN.events);
+                let with = self.begin_run(inner);
+                Ok(Again::Begins { with, displaced })
+            }
+            Again::Not(failure) => Ok(Again::Not(failure)),
         }
-        inner.next_seq += u64::from(Tally::AGAIN.events);
-        Ok((again, Some(self.begin_run(inner))))
     }
 
     /// The token of the run that begins.

@@ -3,7 +3,7 @@
 use crate::cell::ServiceCell;
 use crate::machine::Checks;
 use crate::{
-    ConfigError, Exit, Failure, FailureKind, Intensity, ServicePhase, ShutdownReport,
+    ConfigError, ErrorChain, Exit, Failure, FailureKind, Intensity, ServicePhase, ShutdownReport,
     TerminationReason,
 };
 use std::any::Any;
@@ -33,7 +33,7 @@ use std::time::Duration;
 /// assert!(port("0").unwrap_err().is_permanent());
 /// ```
 pub struct ServiceError {
-    failure: Failure,
+    error: Box<dyn Error + Send + Sync>,
     permanent: bool,
 }
 
@@ -41,7 +41,7 @@ impl ServiceError {
     /// An error that another run may not meet again. The same as `error.into()`.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
-            failure: Failure::new(FailureKind::Error, error),
+            error: error.into(),
             permanent: false,
         }
     }
@@ -63,7 +63,20 @@ impl ServiceError {
     /// The error itself, to downcast or to walk.
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        self.failure.error()
+        &*self.error
+    }
+
+    /// How the run ended that returns this. `fail` makes a failure of the error.
+    pub(crate) fn into_exit(
+        self,
+        fail: impl FnOnce(Box<dyn Error + Send + Sync>) -> Failure,
+    ) -> Exit {
+        let failure = fail(self.error);
+        if self.permanent {
+            Exit::Permanent(failure)
+        } else {
+            Exit::Failed(failure)
+        }
     }
 }
 
@@ -75,17 +88,13 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for ServiceError {
 
 impl From<ServiceError> for Exit {
     fn from(error: ServiceError) -> Self {
-        if error.permanent {
-            Self::Permanent(error.failure)
-        } else {
-            Self::Failed(error.failure)
-        }
+        error.into_exit(|error| Failure::new(FailureKind::Error, error))
     }
 }
 
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.failure.fmt(f)
+        ErrorChain(&*self.error).fmt(f)
     }
 }
 

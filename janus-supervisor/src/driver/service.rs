@@ -7,9 +7,7 @@
 //! 3. A stop is seen in the same poll as whatever else has happened, and is told first.
 
 use super::task::{Next, Task};
-use crate::{
-    CancellationToken, Exit, Failure, FailureKind, JanusService, PanicError, ServiceError,
-};
+use crate::{CancellationToken, Exit, FailureKind, JanusService, ServiceError};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -132,12 +130,13 @@ where
     match (result, panic) {
         (None, None) => Poll::Pending,
         // A panic of its drop is not worth more than an error.
-        (Some(Err(error)), _) => Poll::Ready(error.into()),
-        (_, Some(panic)) => Poll::Ready(panicked(panic)),
+        (Some(Err(error)), _) => {
+            Poll::Ready(error.into_exit(|error| task.failure(FailureKind::Error, error)))
+        }
+        (_, Some(panic)) => {
+            let failure = task.failure(FailureKind::Panic, panic.into());
+            Poll::Ready(Exit::Failed(failure))
+        }
         (Some(Ok(())), None) => Poll::Ready(Exit::Clean),
     }
-}
-
-fn panicked(panic: PanicError) -> Exit {
-    Exit::Failed(Failure::new(FailureKind::Panic, panic))
 }

@@ -18,8 +18,9 @@ use crate::revival::Dormant;
 use crate::shared::Member;
 use crate::{
     AfterExit, CancellationToken, EventKind, Exit, Failure, FailureKind, JanusService, PanicError,
-    ServiceLifecycle, TransitionError, clock,
+    ServiceLifecycle, SpentFailure, TransitionError, clock,
 };
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -52,6 +53,26 @@ struct Rare {
     way: Option<Way>,
     /// What a run is to begin with that was put off.
     put_off: Option<CancellationToken>,
+    /// Room for the next failure.
+    spent: Option<SpentFailure>,
+}
+
+impl Rare {
+    #[cold]
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            failures: FailureLog::default(),
+            parent: None,
+            held: Held::Nothing,
+            span: Span::none(),
+            leftovers: None,
+            timer: Timer::default(),
+            turns: Turns::new(),
+            way: None,
+            put_off: None,
+            spent: None,
+        })
+    }
 }
 
 /// What to do next.
@@ -116,20 +137,9 @@ impl Task {
         self
     }
 
+    #[inline]
     fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_with(|| {
-            Box::new(Rare {
-                failures: FailureLog::default(),
-                parent: None,
-                held: Held::Nothing,
-                span: Span::none(),
-                leftovers: None,
-                timer: Timer::default(),
-                turns: Turns::new(),
-                way: None,
-                put_off: None,
-            })
-        })
+        self.rare.get_or_insert_with(Rare::new)
     }
 
     fn parent(&self) -> Option<&Parent> {
@@ -189,6 +199,19 @@ impl Task {
     pub(super) fn entered(&mut self) {
         if self.decider.has_extras() || self.shared.has_relations() {
             self.tell_entered();
+        }
+    }
+
+    /// What a run has failed with.
+    #[inline]
+    pub(super) fn failure(
+        &mut self,
+        kind: FailureKind,
+        error: Box<dyn Error + Send + Sync>,
+    ) -> Failure {
+        match self.rare.as_mut().and_then(|rare| rare.spent.take()) {
+            Some(spent) => spent.renew(kind, error),
+            None => Failure::new(kind, error),
         }
     }
 
@@ -333,28 +356,19 @@ impl Task {
     #[inline]
     fn fail_at_once(&mut self, failure: Failure) -> Result<Next, Failure> {
         let now = clock::now();
-        let next = if self.is_heard() {
-            self.fail_at_once_aloud(now, failure)?
-        } else {
-            match self.cell.again(&mut self.decider, now, failure, None) {
-                Ok((
-                    Again::Begins {
-                        displaced: _dropped_here,
-                    },
-                    token,
-                )) => {
-                    self.count(Tally::AGAIN);
-                    token.map_or(Next::Wait, Next::Run)
-                }
-                Ok((Again::Not(failure), _)) => return Err(failure),
-                Err(fault) => return Ok(self.fault(fault)),
+        if self.is_heard() {
+            return self.fail_at_once_aloud(now, failure);
+        }
+        match self.cell.again(&mut self.decider, now, failure, None) {
+            Ok(Again::Begins { with, displaced }) => {
+                // Dropped here, where it holds nobody up.
+                self.rare().spent = displaced.and_then(Failure::spend);
+                self.count(Tally::AGAIN);
+                Ok(self.in_turn(now, with))
             }
-        };
-        Ok(match next {
-            // It must leave room for its siblings.
-            Next::Run(token) if !self.rare().turns.goes_on(now) => Next::RunLater(token),
-            next => next,
-        })
+            Ok(Again::Not(failure)) => Err(failure),
+            Err(fault) => Ok(self.fault(fault)),
+        }
     }
 
     /// The same where somebody listens.
@@ -362,13 +376,23 @@ impl Task {
         let mut step = Step::new(true);
         let decider = &mut self.decider;
         match self.cell.again(decider, now, failure, Some(&mut step)) {
-            Ok((Again::Begins { displaced }, token)) => {
+            Ok(Again::Begins { with, displaced }) => {
                 step.displaced = displaced;
                 self.tell_all(now, &mut step);
-                Ok(self.follow(step.command, token))
+                Ok(self.in_turn(now, with))
             }
-            Ok((Again::Not(failure), _)) => Err(failure),
+            Ok(Again::Not(failure)) => Err(failure),
             Err(fault) => Ok(self.fault(fault)),
+        }
+    }
+
+    /// Begins a run that follows at once, and leaves room for others.
+    #[inline]
+    fn in_turn(&mut self, now: Instant, token: CancellationToken) -> Next {
+        if self.rare().turns.goes_on(now) {
+            Next::Run(token)
+        } else {
+            Next::RunLater(token)
         }
     }
 

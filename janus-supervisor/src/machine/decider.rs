@@ -60,9 +60,11 @@ enum State {
 
 /// Whether the next run follows at once.
 #[derive(Debug)]
-pub(crate) enum Again {
+pub(crate) enum Again<T = ()> {
     /// It begins.
     Begins {
+        /// What whoever begins it needs for that.
+        with: T,
         /// The error that is no longer the last one. Dropping it runs the user's code.
         displaced: Option<Failure>,
     },
@@ -291,7 +293,8 @@ impl Decider {
         let displaced = life.transition_to_next_run(now, attempt, failure)?;
         self.retries.record_start(now);
         self.since = now;
-        Ok(Again::Begins { displaced })
+        let with = ();
+        Ok(Again::Begins { with, displaced })
     }
 
     /// Takes the commonest input, [`Input::Exited`], and decides.
