@@ -12,11 +12,11 @@ pub(crate) use calls::{Call, Heard};
 
 use crate::driver::{caught, logged};
 use crate::log;
-use crate::machine::{Again, Command, Decider, Permit, Step, Tally, Ticket};
+use crate::machine::{Command, Decider, Permit, Shortcut, Step, Ticket};
 use crate::notify::StopReason;
 use crate::revival::{Dormant, Successor};
 use crate::{
-    CancellationToken, Failure, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot,
+    CancellationToken, Exit, Failure, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot,
     ServicePhase, TerminationReason, TransitionError, clock,
 };
 use calls::Calls;
@@ -206,10 +206,31 @@ impl ServiceCell {
         Ok((step.command == Command::Run).then(|| self.begin_run(inner)))
     }
 
-    /// For the service's own task only, as `decide`: has it decided whether another run follows at once, and answers the token of that.
+    /// For the service's own task only: takes the short cut to its first run, and answers the token of that.
     ///
     /// # Errors
-    /// As `Decider::again`.
+    /// As `decide`.
+    #[inline]
+    pub(crate) fn begin(
+        &self,
+        decider: &mut Decider,
+        now: Instant,
+    ) -> Result<Shortcut<CancellationToken, ()>, TransitionError> {
+        let mut inner = self.lock();
+        match decider.begin(&mut inner.life, now)? {
+            Shortcut::Taken(()) => {
+                inner.next_seq += u64::from(Decider::BEGIN.events);
+                Ok(Shortcut::Taken(self.begin_run(inner)))
+            }
+            Shortcut::Closed(()) => Ok(Shortcut::Closed(())),
+        }
+    }
+
+    /// For the service's own task only: takes the short cut from a failure to the run that follows at once, and answers the token of that, and
+    /// the error that is no longer the last one.
+    ///
+    /// # Errors
+    /// As `decide`.
     #[inline]
     pub(crate) fn again(
         &self,
@@ -217,19 +238,37 @@ impl ServiceCell {
         now: Instant,
         failure: Failure,
         mut step: Option<&mut Step>,
-    ) -> Result<Again<CancellationToken>, TransitionError> {
+    ) -> Result<Shortcut<(CancellationToken, Option<Failure>), Failure>, TransitionError> {
         let mut inner = self.lock();
         if let Some(step) = &mut step {
             step.first_seq = inner.next_seq;
         }
         match decider.again(&mut inner.life, now, failure, step)? {
-            Again::Begins { displaced, .. } => {
-                inner.next_seq += u64::from(Tally::AGAIN.events);
-                let with = self.begin_run(inner);
-                Ok(Again::Begins { with, displaced })
+            Shortcut::Taken(displaced) => {
+                inner.next_seq += u64::from(Decider::AGAIN.events);
+                Ok(Shortcut::Taken((self.begin_run(inner), displaced)))
             }
-            Again::Not(failure) => Ok(Again::Not(failure)),
+            Shortcut::Closed(failure) => Ok(Shortcut::Closed(failure)),
         }
+    }
+
+    /// For the service's own task only: takes the short cut from a stop to the end, and answers the error that is no longer the last one.
+    ///
+    /// # Errors
+    /// As `decide`.
+    #[inline]
+    pub(crate) fn finish(
+        &self,
+        decider: &mut Decider,
+        now: Instant,
+        exit: Exit,
+    ) -> Result<Shortcut<Option<Failure>, Exit>, TransitionError> {
+        let mut inner = self.lock();
+        let finish = decider.finish(&mut inner.life, now, exit)?;
+        if let Shortcut::Taken(_) = finish {
+            inner.next_seq += u64::from(Decider::FINISH.events);
+        }
+        Ok(finish)
     }
 
     /// The token of the run that begins.

@@ -13,7 +13,7 @@ use super::{caught, logged};
 use crate::cell::{Call, Heard, ServiceCell};
 use crate::error::CheckError;
 use crate::log::{self, FailureLog};
-use crate::machine::{Again, Command, Decider, Ended, Input, Step, Tally, Turn, Turns};
+use crate::machine::{Command, Decider, Ended, Input, Shortcut, Step, Turn, Turns};
 use crate::revival::Dormant;
 use crate::shared::Member;
 use crate::{
@@ -155,14 +155,37 @@ impl Task {
         }
     }
 
-    /// The task is polled. Answers what was put off until then.
+    /// The task is polled. Answers what is to begin now: what was put off until then, or the first run.
+    #[inline]
     pub(super) fn begin_turn(&mut self) -> Next {
-        let Some(rare) = &mut self.rare else {
+        match &mut self.rare {
+            Some(rare) => {
+                rare.turns.begin();
+                // It has been told of as begun: if it is to stop by now, its token says so.
+                rare.put_off.take().map_or(Next::Wait, Next::Run)
+            }
+            None if self.decider.is_new() => self.begin(),
+            None => Next::Wait,
+        }
+    }
+
+    /// The task begins.
+    fn begin(&mut self) -> Next {
+        let Some(heard) = self.cell.heard() else {
             return Next::Wait;
         };
-        rare.turns.begin();
-        // It has been told of as begun: if it is to stop by now, its token says so.
-        rare.put_off.take().map_or(Next::Wait, Next::Run)
+        let now = clock::now();
+        if heard.is_only(Call::Start) && !self.is_followed() {
+            match self.cell.begin(&mut self.decider, now) {
+                Ok(Shortcut::Taken(token)) => {
+                    self.count(Decider::BEGIN);
+                    return Next::Run(token);
+                }
+                Ok(Shortcut::Closed(())) => {}
+                Err(fault) => return self.fault(fault),
+            }
+        }
+        self.hear(now, heard)
     }
 
     /// Tells the run to end.
@@ -330,6 +353,19 @@ impl Task {
         if let Some(rare) = &mut self.rare {
             rare.span = Span::none();
         }
+        let exit = match stop {
+            Some(_) if !self.is_followed() => {
+                match self.cell.finish(&mut self.decider, now, exit) {
+                    Ok(Shortcut::Taken(_dropped_here)) => {
+                        self.count(Decider::FINISH);
+                        return Next::Finish;
+                    }
+                    Ok(Shortcut::Closed(exit)) => exit,
+                    Err(fault) => return self.fault(fault),
+                }
+            }
+            _ => exit,
+        };
         let mut ended = Ended::judge(self.cell.policy, exit);
         self.step(now, |decider, life, step| {
             if let Some(stop) = stop {
@@ -360,13 +396,13 @@ impl Task {
             return self.fail_at_once_aloud(now, failure);
         }
         match self.cell.again(&mut self.decider, now, failure, None) {
-            Ok(Again::Begins { with, displaced }) => {
+            Ok(Shortcut::Taken((token, displaced))) => {
                 // Dropped here, where it holds nobody up.
                 self.rare().spent = displaced.and_then(Failure::spend);
-                self.count(Tally::AGAIN);
-                Ok(self.in_turn(now, with))
+                self.count(Decider::AGAIN);
+                Ok(self.in_turn(now, token))
             }
-            Ok(Again::Not(failure)) => Err(failure),
+            Ok(Shortcut::Closed(failure)) => Err(failure),
             Err(fault) => Ok(self.fault(fault)),
         }
     }
@@ -376,12 +412,12 @@ impl Task {
         let mut step = Step::new(true);
         let decider = &mut self.decider;
         match self.cell.again(decider, now, failure, Some(&mut step)) {
-            Ok(Again::Begins { with, displaced }) => {
+            Ok(Shortcut::Taken((token, displaced))) => {
                 step.displaced = displaced;
                 self.tell_all(now, &mut step);
-                Ok(self.in_turn(now, with))
+                Ok(self.in_turn(now, token))
             }
-            Ok(Again::Not(failure)) => Err(failure),
+            Ok(Shortcut::Closed(failure)) => Err(failure),
             Err(fault) => Ok(self.fault(fault)),
         }
     }
@@ -479,7 +515,7 @@ impl Task {
             &mut Step,
         ) -> Result<(), TransitionError>,
     ) -> Next {
-        let mut step = Step::new(self.is_heard() || self.has_company());
+        let mut step = Step::new(self.is_followed());
         match self.cell.decide(&mut self.decider, &mut step, decide) {
             Ok(token) => {
                 if step.is_detailed() {

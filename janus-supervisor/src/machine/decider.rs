@@ -18,13 +18,15 @@ mod moves;
 #[cfg(test)]
 mod parity;
 mod retries;
+mod shortcuts;
 
 pub(crate) use retries::Retries;
+pub(crate) use shortcuts::Shortcut;
 
 use super::gate::Gate;
 use super::protocol::{Checks, Command, Ended, Input, Permit, Step, Turn};
 use super::watch::Watch;
-use janus_lifecycle::{Failure, FailureKind, RunOutcome, ServiceLifecycle, TransitionError};
+use janus_lifecycle::{FailureKind, RunOutcome, ServiceLifecycle, TransitionError};
 use std::time::{Duration, Instant};
 
 /// Where the service stands: what the phase says, and what only the decisions need to know.
@@ -56,20 +58,6 @@ enum State {
         then: Then,
     },
     Finished,
-}
-
-/// Whether the next run follows at once.
-#[derive(Debug)]
-pub(crate) enum Again<T = ()> {
-    /// It begins.
-    Begins {
-        /// What whoever begins it needs for that.
-        with: T,
-        /// The error that is no longer the last one. Dropping it runs the user's code.
-        displaced: Option<Failure>,
-    },
-    /// Something else follows. Nothing has changed.
-    Not(Failure),
 }
 
 /// What follows when a run that was dropped is gone.
@@ -238,6 +226,12 @@ impl Decider {
         }
     }
 
+    /// Whether nothing has been decided yet.
+    #[inline]
+    pub(crate) const fn is_new(&self) -> bool {
+        matches!(self.state, State::New)
+    }
+
     /// Whether all is over.
     pub(crate) const fn is_finished(&self) -> bool {
         matches!(self.state, State::Finished)
@@ -267,34 +261,6 @@ impl Decider {
             State::BackingOff { due } => self.gate().due(due),
             State::Halting { abort_at } | State::Stopping { abort_at } => abort_at,
         }
-    }
-
-    /// A run has failed, and the next follows at once, as in a crash loop without a delay: the same as [`Input::Exited`] and, in the same
-    /// moment, [`Input::Tick`]. Only for a service that asks nobody.
-    ///
-    /// # Errors
-    /// As [`decide`](Self::decide).
-    #[inline]
-    pub(crate) fn again(
-        &mut self,
-        life: &mut ServiceLifecycle,
-        now: Instant,
-        failure: Failure,
-        step: Option<&mut Step>,
-    ) -> Result<Again, TransitionError> {
-        let is_plain = matches!(self.state, State::Running) && self.extra.is_none();
-        if !is_plain || !self.retries.retry_at_once(now) {
-            return Ok(Again::Not(failure));
-        }
-        let attempt = self.retries.attempt();
-        if let Some(step) = step {
-            self.tell_again(life, now, attempt, &failure, step);
-        }
-        let displaced = life.transition_to_next_run(now, attempt, failure)?;
-        self.retries.record_start(now);
-        self.since = now;
-        let with = ();
-        Ok(Again::Begins { with, displaced })
     }
 
     /// Takes the commonest input, [`Input::Exited`], and decides.

@@ -40,7 +40,7 @@ mod tally;
 mod turns;
 mod watch;
 
-pub(crate) use decider::{Again, Decider, Retries};
+pub(crate) use decider::{Decider, Retries, Shortcut};
 pub use group::{ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine};
 pub(crate) use limit::{StartLimit, Ticket};
 pub(crate) use order::{Cycle, Dependency, Freed, StartOrder};

@@ -24,13 +24,6 @@ impl Tally {
         }
     }
 
-    /// A run has ended, backs off, and begins again as a run that is ready.
-    pub(crate) const AGAIN: Self = Self {
-        events: 4,
-        restarts: 1,
-        ..Self::none()
-    };
-
     /// One more.
     #[inline]
     pub(crate) const fn count(&mut self, what: Counted) {

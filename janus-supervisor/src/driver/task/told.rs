@@ -18,6 +18,12 @@ impl Task {
         is_logged() || self.shared.is_observed() || self.shared.is_watched()
     }
 
+    /// Whether anybody is to be told what happens to it.
+    #[inline]
+    pub(super) fn is_followed(&self) -> bool {
+        self.is_heard() || self.has_company()
+    }
+
     /// Tells everybody what has happened.
     pub(super) fn tell_all(&mut self, now: Instant, step: &mut Step) {
         if self.has_company() {
@@ -71,7 +77,7 @@ impl Task {
 
     /// Whether others have to know what happens to it.
     #[inline]
-    pub(super) fn has_company(&self) -> bool {
+    fn has_company(&self) -> bool {
         self.parent().is_some() || self.shared.has_relations()
     }
 

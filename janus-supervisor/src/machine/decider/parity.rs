@@ -1,7 +1,6 @@
-//! [`Decider::again`] is a short cut, and must lead where the long way does.
+//! The short cuts must lead where the long way does.
 
-use super::{Again, Decider, Retries};
-use crate::machine::Tally;
+use super::{Decider, Retries, Shortcut};
 use crate::machine::protocol::{Command, Ended, Input, Step};
 use janus_backoff::{BackoffConfig, Jitter};
 use janus_lifecycle::{Exit, Failure, FailureKind, RestartPolicy, ServiceLifecycle};
@@ -18,13 +17,10 @@ struct Service {
 impl Service {
     fn new(t0: Instant, config: &Arc<BackoffConfig>) -> Self {
         let retries = Retries::new(Arc::clone(config), 7);
-        let mut service = Self {
+        Self {
             life: ServiceLifecycle::new(t0, "it"),
             decider: Decider::new(t0, retries, Duration::from_secs(30)),
-        };
-        let begun = service.tell(t0, Input::Start);
-        assert_eq!(begun.command, Command::Run);
-        service
+        }
     }
 
     fn tell(&mut self, now: Instant, input: Input) -> Step {
@@ -40,6 +36,19 @@ impl Service {
             now,
             Input::Exited(Ended::judge(RestartPolicy::OnFailure, exit)),
         )
+    }
+
+    fn begin(&mut self, now: Instant) -> bool {
+        let begun = self.decider.begin(&mut self.life, now);
+        matches!(
+            begun.expect("the table has every move"),
+            Shortcut::Taken(())
+        )
+    }
+
+    fn finish(&mut self, now: Instant, exit: Exit) -> Shortcut<Option<Failure>, Exit> {
+        let finished = self.decider.finish(&mut self.life, now, exit);
+        finished.expect("the table has every move")
     }
 
     /// What can be seen of it. (What its window still remembers and no longer counts is nobody's business.)
@@ -81,17 +90,24 @@ fn any_config() -> impl Strategy<Value = BackoffConfig> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// After each failure one service is asked whether it goes on at once, and the other goes the long way; then both wait for what is
-    /// due. They tell the same, and are the same.
+    /// One service begins, goes on after each failure and ends by a short cut, where it is open, and the other goes the long way; between
+    /// two failures both wait for what is due. They tell the same, and are the same.
     #[test]
-    fn the_short_cut_leads_where_the_long_way_does(
+    fn the_short_cuts_lead_where_the_long_way_does(
         config in any_config(),
-        runs in proptest::collection::vec((prop_oneof![Just(0_u64), 1..60_u64], any::<bool>()), 1..40),
+        starts_after in 0..60_u64,
+        runs in proptest::collection::vec((prop_oneof![Just(0_u64), 1..60_u64], any::<bool>()), 0..40),
+        (last_run, fails_at_last, leaves_no_time) in (0..60_u64, any::<bool>(), any::<bool>()),
     ) {
         let t0 = crate::clock::now();
         let config = Arc::new(config);
         let (mut short, mut long) = (Service::new(t0, &config), Service::new(t0, &config));
-        let mut now = t0;
+        let mut now = t0 + Duration::from_millis(starts_after);
+        prop_assert!(short.begin(now));
+        let begun = long.tell(now, Input::Start);
+        prop_assert_eq!((begun.command, begun.tally), (Command::Run, Decider::BEGIN));
+        prop_assert_eq!(short.shown(now), long.shown(now));
+        prop_assert!(!short.begin(now));
         for (ran_for, hears_of_time) in runs {
             now += Duration::from_millis(ran_for);
             if hears_of_time {
@@ -107,12 +123,12 @@ proptest! {
                 .again(&mut short.life, now, failure(), Some(&mut short_cut))
                 .expect("the table has every move");
             let mut the_long_way = long.fail(now);
-            if let Again::Begins { .. } = again {
+            if let Shortcut::Taken(_) = again {
                 prop_assert_eq!(long.decider.deadline(), Some(now));
                 let next = long.tell(now, Input::Tick);
                 prop_assert_eq!((short_cut.command, next.command), (Command::Run, Command::Run));
                 the_long_way.happened.extend(next.happened);
-                prop_assert_eq!(short_cut.tally, Tally::AGAIN);
+                prop_assert_eq!(short_cut.tally, Decider::AGAIN);
             } else {
                 prop_assert!(short_cut.happened.is_empty());
                 short_cut = short.fail(now);
@@ -123,6 +139,10 @@ proptest! {
                 format!("{:?}", the_long_way.happened)
             );
             prop_assert_eq!(short.shown(now), long.shown(now));
+            if !is_up(&long) {
+                let closed = short.finish(now, Exit::Clean);
+                prop_assert!(matches!(closed, Shortcut::Closed(Exit::Clean)));
+            }
             while let Some(due) = long.decider.deadline().filter(|_| !is_up(&long)) {
                 now = now.max(due);
                 for service in [&mut short, &mut long] {
@@ -131,6 +151,23 @@ proptest! {
                 }
             }
         }
+        if !is_up(&long) {
+            return Ok(()); // its breaker has terminated it
+        }
+        now += Duration::from_millis(last_run);
+        let exit = if fails_at_last { Exit::Failed(failure()) } else { Exit::Clean };
+        let latest = leaves_no_time.then_some(now);
+        let mut the_long_way = long.tell(now, Input::Stop { latest });
+        let ended = Ended::judge(RestartPolicy::OnFailure, exit.clone());
+        let ended = long.tell(now, Input::Exited(ended));
+        the_long_way.happened.extend(ended.happened);
+        prop_assert_eq!(the_long_way.happened.len(), usize::from(Decider::FINISH.events));
+        prop_assert_eq!(ended.tally.terminated, Decider::FINISH.terminated);
+        let Shortcut::Taken(displaced) = short.finish(now, exit) else {
+            return Err(TestCaseError::fail("the short cut is closed"));
+        };
+        prop_assert_eq!(displaced.is_some(), ended.displaced.is_some());
+        prop_assert_eq!(short.shown(now), long.shown(now));
     }
 }
 
