@@ -22,7 +22,7 @@ use crate::{
 use calls::Calls;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -40,8 +40,8 @@ pub(crate) struct ServiceCell {
     holds: AtomicU32,
     /// [`FINISHED`] and [`REMOVED`].
     over: AtomicU8,
-    /// `holds` went back to zero, the task is over, or somebody waits for a change.
-    changed: Notify,
+    /// `holds` went back to zero, the task is over, or somebody waits for a change. Made for the first who waits.
+    changed: OnceLock<Box<Notify>>,
     /// What calls the task.
     calls: Calls,
     /// The task does not do what is due: the run blocks its thread.
@@ -161,7 +161,7 @@ impl ServiceCell {
             stop_requested: AtomicU8::new(0),
             holds: AtomicU32::new(0),
             over: AtomicU8::new(0),
-            changed: Notify::new(),
+            changed: OnceLock::new(),
             calls: Calls::new(),
             begun: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
@@ -523,7 +523,9 @@ impl ServiceCell {
     pub(crate) fn tell_changed(&self) {
         // One who comes to wait after this looks first, and sees the change.
         if self.awaited.load(Ordering::SeqCst) {
-            logged(|| self.changed.notify_waiters());
+            if let Some(changed) = self.changed.get() {
+                logged(|| changed.notify_waiters());
+            }
         }
     }
 
@@ -664,14 +666,15 @@ impl ServiceCell {
 
     /// Waits until there is something to see. Somebody has to say so when that may be.
     pub(crate) async fn first<T>(&self, look: impl Fn() -> Option<T>) -> T {
+        let changed = self.changed.get_or_init(Box::default);
         self.awaited.store(true, Ordering::SeqCst);
         loop {
             // Made before the look, so that no change falls between the look and the wait.
-            let changed = self.changed.notified();
+            let change = changed.notified();
             if let Some(seen) = look() {
                 return seen;
             }
-            changed.await;
+            change.await;
         }
     }
 }

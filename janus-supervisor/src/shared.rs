@@ -370,7 +370,7 @@ impl Shared {
                 Some(reason) => ChildEnd::of(Some(reason)) != ChildEnd::Failed,
             })
         };
-        !self.root.is_cancelled() && self.registry.all().iter().all(well)
+        !self.root.is_cancelled() && self.registry.all(|_| true).iter().all(well)
     }
 
     /// Makes a service of the supervisor's own known that was just registered, and has no task yet, in place of those.
