@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::runtime;
+use tokio::runtime::{self, Handle};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
@@ -49,11 +49,9 @@ pub(crate) struct Shared {
     observer_panics: AtomicU64,
     install_signal_handler: bool,
     /// The task that listens for signals.
-    listener: Mutex<Option<JoinHandle<()>>>,
+    listener: Mutex<Option<Listener>>,
     /// The task that waits for somebody to cancel `root`.
-    relay: Mutex<Option<JoinHandle<()>>>,
-    /// The runtime that was last found to have a time driver.
-    timed: Mutex<Option<runtime::Id>>,
+    relay: Mutex<Option<Listener>>,
     /// Which services start after others, and whether there are any.
     order: Mutex<StartOrder>,
     /// How many services start at a time, if that is limited.
@@ -73,6 +71,40 @@ pub(crate) struct Shared {
     pub(crate) changed: Notify,
     next_id: AtomicU64,
     seed: u64,
+}
+
+/// A task that listens for all. It ends with its runtime, and is needed for as long as there is another.
+struct Listener {
+    task: JoinHandle<()>,
+    on: runtime::Id,
+    /// That runtime has all else that services need.
+    is_enough: bool,
+}
+
+fn lock(listener: &Mutex<Option<Listener>>) -> MutexGuard<'_, Option<Listener>> {
+    listener.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sees to it that there is one. Answers whether it is on this runtime. Inside one only.
+fn ensure(
+    listener: &Mutex<Option<Listener>>,
+    install: impl FnOnce() -> io::Result<JoinHandle<()>>,
+) -> io::Result<bool> {
+    let here = Handle::current().id();
+    let mut listener = lock(listener);
+    let known = listener.as_ref().filter(|it| !it.task.is_finished());
+    let on = match known {
+        Some(known) => known.on,
+        None => {
+            *listener = Some(Listener {
+                task: install()?,
+                on: here,
+                is_enough: false,
+            });
+            here
+        }
+    };
+    Ok(on == here)
 }
 
 /// Somebody waits for a change for as long as this is there.
@@ -133,7 +165,6 @@ impl Shared {
             install_signal_handler: config.install_signal_handler,
             listener: Mutex::default(),
             relay: Mutex::default(),
-            timed: Mutex::default(),
             order: Mutex::default(),
             starts: Starts::new(config.max_concurrent_starts, config.restart_spread),
             has_order: AtomicBool::new(false),
@@ -149,43 +180,34 @@ impl Shared {
         }
     }
 
-    /// Whether a runtime has a time driver. Asks only if it is another than the last.
-    pub(crate) fn is_known_to_have_time(
-        &self,
-        id: runtime::Id,
-        has_time: impl FnOnce() -> bool,
-    ) -> bool {
-        let timed = || self.timed.lock().unwrap_or_else(PoisonError::into_inner);
-        if *timed() == Some(id) {
-            return true;
-        }
-        let has_time = has_time();
-        if has_time {
-            *timed() = Some(id);
-        }
-        has_time
+    /// Whether this runtime is known to have all that services need, those who listen for all among it.
+    #[inline]
+    pub(crate) fn is_ready_on(&self, runtime: runtime::Id) -> bool {
+        let relay = lock(&self.relay);
+        let here = relay.as_ref().filter(|relay| relay.on == runtime);
+        here.is_some_and(|relay| relay.is_enough && !relay.task.is_finished())
     }
 
-    /// Sees to it that somebody waits for the root token. Inside a runtime only.
-    pub(crate) fn ensure_relay(self: &Arc<Self>) {
-        let mut relay = self.relay.lock().unwrap_or_else(PoisonError::into_inner);
-        // As the signal listener, it ends with its runtime.
-        if relay.as_ref().is_none_or(JoinHandle::is_finished) {
-            *relay = Some(relay::install(self));
+    /// Notes that the runtime that somebody waits on for the root token has all else, too.
+    pub(crate) fn set_ready(&self) {
+        if let Some(relay) = &mut *lock(&self.relay) {
+            relay.is_enough = true;
         }
     }
 
-    /// Installs the signal handlers, if they are wanted and are not there yet. Inside a runtime only.
-    pub(crate) fn ensure_signals(self: &Arc<Self>) -> io::Result<()> {
+    /// Sees to it that somebody waits for the root token. Answers whether that is on this runtime. Inside one only.
+    pub(crate) fn ensure_relay(self: &Arc<Self>) -> bool {
+        let relay = ensure(&self.relay, || Ok(relay::install(self)));
+        relay.unwrap_or(false)
+    }
+
+    /// Installs the signal handlers, if they are wanted and are not there yet. Answers whether all there is of that is on this runtime.
+    /// Inside one only.
+    pub(crate) fn ensure_signals(self: &Arc<Self>) -> io::Result<bool> {
         if !self.install_signal_handler {
-            return Ok(());
+            return Ok(true);
         }
-        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        // It ends with the runtime that it was begun on, and is needed for as long as there is another.
-        if listener.as_ref().is_none_or(JoinHandle::is_finished) {
-            *listener = Some(signals::install(self)?);
-        }
-        Ok(())
+        ensure(&self.listener, || signals::install(self))
     }
 
     /// Notes how a service ended, for the report. Its task is over; `lost` says that its runtime ended it.

@@ -55,26 +55,17 @@ pub(crate) struct Enrolled {
     pub(crate) first: Vec<Self>,
 }
 
-/// Whether anything can be spawned here and now. Answers the runtime to spawn on.
-pub(crate) fn runtime(
-    shared: &Shared,
-    name: &str,
-    own: Option<Handle>,
-) -> Result<Handle, SpawnError> {
-    let name = || name.to_owned();
-    let is_own = own.is_some();
-    let runtime = match own {
-        Some(own) => own,
-        None => Handle::try_current().map_err(|_| SpawnError::NoRuntime { name: name() })?,
-    };
-    let has_time = shared.is_known_to_have_time(runtime.id(), || {
-        let _inside = is_own.then(|| runtime.enter());
-        caught(|| tokio::time::sleep(Duration::ZERO)).is_ok()
-    });
-    if !has_time {
-        return Err(SpawnError::NoTimeDriver { name: name() });
-    }
-    Ok(runtime)
+/// Whether a runtime can do what a service needs.
+///
+/// # Errors
+/// [`SpawnError::NoTimeDriver`].
+pub(crate) fn check_runtime(name: &str, runtime: &Handle) -> Result<(), SpawnError> {
+    let _inside = runtime.enter();
+    // tokio tells nobody otherwise.
+    caught(|| drop(tokio::time::sleep(Duration::ZERO))).map_err(|_| {
+        let name = name.to_owned();
+        SpawnError::NoTimeDriver { name }
+    })
 }
 
 impl Spec {
@@ -401,10 +392,10 @@ pub(crate) fn enroll(shared: &Shared, plan: &GroupPlan) -> Result<Vec<Enrolled>,
 /// The rule that a service's name breaks, if any.
 fn broken_rule(name: &str) -> Option<&'static str> {
     // All of them, whatever the first says: that is faster than to look whether to go on.
-    let are_plain = |plain, byte| plain & matches!(byte, b' '..=b'~') & (byte != b'/');
+    let found = |all, byte: u8| all | IN_NAMES[usize::from(byte)];
     if name.is_empty() {
         Some("it must not be empty")
-    } else if name.bytes().fold(true, are_plain) {
+    } else if name.bytes().fold(0, found) == 0 {
         None // as nearly all are
     } else if name.contains('/') {
         Some("it must not contain '/', which separates the parts of a path")
@@ -414,3 +405,14 @@ fn broken_rule(name: &str) -> Option<&'static str> {
         None
     }
 }
+
+/// What bytes are in names: 0 for those that break no rule whatever is beside them.
+const IN_NAMES: [u8; 256] = {
+    let mut kinds = [1; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        kinds[byte as usize] = (byte == b'/') as u8;
+        byte += 1;
+    }
+    kinds
+};

@@ -13,7 +13,7 @@ use crate::spawn::{self, Enrolled, Kind, Spec};
 use crate::starts::Starts;
 use crate::{
     CancellationToken, Group, GroupHandle, JanusService, MetricsSnapshot, RemoveError,
-    ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, Subscription,
+    RestartPolicy, ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, Subscription,
     SupervisorConfig, SupervisorError, SupervisorMetrics, clock,
 };
 use std::sync::Arc;
@@ -97,13 +97,26 @@ impl JanusSupervisor {
         service: impl JanusService,
         options: SpawnOptions,
     ) -> Result<ServiceHandle, SpawnError> {
-        let shared = self.shared();
-        let (name, own_policy) = caught(|| (service.shared_name(), service.restart_policy()))
+        let (name, policy) = caught(|| (service.shared_name(), service.restart_policy()))
             .map_err(|source| SpawnError::Panicked { source })?;
-        let names = options.after.clone();
+        let (handle, task, runtime) = self.register(name, policy, options)?;
+        drop(runtime.spawn(drive(task, service)));
+        Ok(handle)
+    }
+
+    /// All of a spawn that is the same for every type of service. Answers what is to run it, and where.
+    fn register(
+        &self,
+        name: Arc<str>,
+        own_policy: RestartPolicy,
+        mut options: SpawnOptions,
+    ) -> Result<(ServiceHandle, Task, Handle), SpawnError> {
+        let shared = self.shared();
+        let names = std::mem::take(&mut options.after);
+        let own_runtime = options.runtime.take();
         let (rule, grace) = (shared.auto_shutdown(), shared.shutdown_timeout);
         let spec = Spec::new(shared, ("", name), own_policy, options, rule, grace)?;
-        let (runtime, entering) = self.enter(&spec.name, spec.runtime.clone())?;
+        let (runtime, entering) = self.enter(&spec.name, own_runtime)?;
         let after = spawn::dependencies(shared, &spec.name, &names)?;
 
         let now = clock::now();
@@ -117,8 +130,7 @@ impl JanusSupervisor {
 
         monitor::watch(&cell, decider.checks(), &runtime);
         let task = Task::new(Arc::clone(&cell), entering, decider);
-        drop(runtime.spawn(drive(task, service)));
-        Ok(self.handle(cell))
+        Ok((self.handle(cell), task, runtime))
     }
 
     /// Registers a group with all in it, and starts it. They are registered when this returns.
@@ -153,18 +165,32 @@ impl JanusSupervisor {
     }
 
     /// What every spawn has to pass. A drain that begins from now on waits for as long as the token is held.
-    fn enter(&self, name: &str, runtime: Option<Handle>) -> Result<(Handle, Member), SpawnError> {
+    fn enter(&self, name: &str, own: Option<Handle>) -> Result<(Handle, Member), SpawnError> {
         let shared = self.shared();
-        let is_own = runtime.is_some();
-        let runtime = spawn::runtime(shared, name, runtime)?;
-        // Those who listen for all belong to whoever spawns, and not to a runtime that one service has to itself.
-        let is_outside = is_own && Handle::try_current().is_err();
-        let _inside = is_outside.then(|| runtime.enter());
+        let is_own = own.is_some();
+        let runtime = match own {
+            Some(own) => own,
+            None => Handle::try_current().map_err(|_| {
+                let name = name.to_owned();
+                SpawnError::NoRuntime { name }
+            })?,
+        };
         let entering = shared.join();
         if shared.root.is_cancelled() {
             let name = name.to_owned();
             return Err(SpawnError::ShuttingDown { name });
         }
+        if is_own || !shared.is_ready_on(runtime.id()) {
+            self.prepare(name, &runtime, is_own)?;
+        }
+        Ok((runtime, entering))
+    }
+
+    /// Sees to it that there is all that services on this runtime need: `is_own`, if it is that of one service alone.
+    #[cold]
+    fn prepare(&self, name: &str, runtime: &Handle, is_own: bool) -> Result<(), SpawnError> {
+        let shared = self.shared();
+        spawn::check_runtime(name, runtime)?;
         if let Some(intensity) = shared.intensity() {
             spawn::check_intensity(name, intensity)?;
         }
@@ -174,10 +200,16 @@ impl JanusSupervisor {
                 "the supervisor's max_concurrent_starts is zero: nothing could ever start",
             ));
         }
+        // Those who listen for all belong to whoever spawns, and not to a runtime that one service has to itself.
+        let is_outside = is_own && Handle::try_current().is_err();
+        let _inside = is_outside.then(|| runtime.enter());
         // If they cannot be installed, `run_until_shutdown` says so.
-        let _told_later = shared.ensure_signals();
-        shared.ensure_relay();
-        Ok((runtime, entering))
+        let hears_signals = shared.ensure_signals().unwrap_or(false);
+        let hears_token = shared.ensure_relay();
+        if !is_own && hears_signals && hears_token {
+            shared.set_ready();
+        }
+        Ok(())
     }
 
     /// The handle of a service.
