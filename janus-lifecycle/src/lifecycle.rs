@@ -232,6 +232,7 @@ impl ServiceLifecycle {
     ///
     /// # Errors
     /// [`TransitionError`] if it has terminated already; the first reason stays.
+    #[inline]
     pub fn transition_to_terminated(
         &mut self,
         now: Instant,

@@ -35,6 +35,7 @@ impl SupervisorMetrics {
     }
 
     /// Adds what has happened. Of most steps of a service that is little, so nothing is written that does not change.
+    #[inline]
     pub(crate) fn add(&self, tally: Tally) {
         let add = |to: &AtomicU64, n: u8| {
             if n > 0 {

@@ -271,6 +271,7 @@ impl Shared {
     }
 
     /// Whether anybody is told of events, besides the counters.
+    #[inline]
     pub(crate) fn is_observed(&self) -> bool {
         !self.observers.is_empty() || self.subscribers.get().is_some()
     }
@@ -293,6 +294,7 @@ impl Shared {
     }
 
     /// Tells that a service was registered: its first event.
+    #[inline]
     pub(crate) fn tell_registered(&self, cell: &ServiceCell, now: Instant) {
         self.tell_as((1, 0), cell, now, EventKind::Registered);
     }
@@ -396,6 +398,7 @@ impl Shared {
     }
 
     /// Makes a service of the supervisor's own known that was just registered, and has no task yet, in place of those.
+    #[inline]
     pub(crate) fn introduce(
         &self,
         cell: &ServiceCell,
@@ -409,6 +412,7 @@ impl Shared {
     }
 
     /// Tells that services were forgotten, each unless its task is still on its last lines and says it then.
+    #[inline]
     pub(crate) fn tell_removed(&self, cells: &[Arc<ServiceCell>]) {
         for cell in cells {
             if cell.set_removed() {

@@ -198,6 +198,7 @@ pub(crate) fn check_intensity(name: &str, intensity: Intensity) -> Result<(), Sp
 ///
 /// # Errors
 /// [`SpawnError::UnknownDependency`].
+#[inline]
 pub(crate) fn dependencies(
     shared: &Shared,
     name: &str,

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Looks after a service that has to show something, until it has ended.
+#[inline]
 pub(crate) fn watch(cell: &Arc<ServiceCell>, checks: Checks, runtime: &Handle) {
     let limits = [checks.start_timeout, checks.watchdog];
     let Some(period) = limits.into_iter().flatten().min() else {

@@ -21,6 +21,7 @@ impl Shared {
     ///
     /// # Errors
     /// [`SpawnError::DependencyCycle`].
+    #[inline]
     pub(crate) fn check_order(&self, name: &str, after: &[Dependency]) -> Result<(), SpawnError> {
         if after.is_empty() {
             return Ok(());
@@ -78,6 +79,7 @@ impl Shared {
     }
 
     /// Whether the supervisor's own services have anything to do with one another.
+    #[inline]
     pub(crate) fn has_relations(&self) -> bool {
         self.root_group.is_some() || self.has_order.load(SeqCst)
     }
@@ -91,6 +93,7 @@ impl Shared {
     }
 
     /// A service of the supervisor's own has ended, and is gone.
+    #[inline]
     pub(crate) fn ended(&self, cell: &ServiceCell) {
         self.leaves_order(&cell.name, cell.id);
         if let Some(group) = &self.root_group {
@@ -103,6 +106,7 @@ impl Shared {
     }
 
     /// A service has ended: whoever waits for that may start, or stop.
+    #[inline]
     fn leaves_order(&self, name: &str, id: u64) {
         if self.has_order.load(SeqCst) {
             let freed = self.order().end(name, id);
