@@ -152,9 +152,9 @@ impl Failure {
 impl Kept {
     #[inline]
     fn drop_error(&mut self) {
-        let error = std::mem::replace(&mut self.error, Source::Dropped);
-        // What a destructor's panic carries is of no use to anyone here, and may panic in turn when it is dropped.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(error))) {
+        // Takes its place also if it panics. What a destructor's panic carries is of no use to anyone here, and may panic in turn when it is dropped.
+        let dropped = catch_unwind(AssertUnwindSafe(|| self.error = Source::Dropped));
+        if let Err(payload) = dropped {
             std::mem::forget(payload);
         }
     }
