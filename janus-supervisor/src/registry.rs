@@ -5,6 +5,8 @@
 
 mod cells;
 
+pub(crate) use self::cells::Listing;
+
 use self::cells::Cells;
 use crate::ServicePhase;
 use crate::cell::ServiceCell;
@@ -100,26 +102,9 @@ impl Registry {
         taken.map_or_else(Vec::new, |cell| with_inside(&mut cells, cell))
     }
 
-    /// All services that are `wanted`, in the order of spawning.
-    pub(crate) fn all(&self, wanted: impl Fn(&ServiceCell) -> bool) -> Vec<Arc<ServiceCell>> {
-        let cells = self.lock();
-        let all = cells.iter().filter(|cell| wanted(cell));
-        all.map(Arc::clone).collect()
-    }
-
-    /// The supervisor's own services, without those inside groups, in the order of spawning.
-    pub(crate) fn top(&self) -> Vec<Arc<ServiceCell>> {
-        self.all(|cell| !cell.traits.inside)
-    }
-
-    /// All that is inside a group, in the order of spawning.
-    pub(crate) fn inside(&self, group: &str) -> Vec<Arc<ServiceCell>> {
-        self.all(|cell| is_inside(cell, group))
-    }
-
-    /// The same as all, with those inside a group behind it and in its order.
-    pub(crate) fn list(&self, wanted: impl Fn(&ServiceCell) -> bool) -> Vec<Arc<ServiceCell>> {
-        in_tree_order(self.all(wanted))
+    /// All services, in the order of spawning.
+    pub(crate) fn all(&self) -> Listing {
+        self.lock().all()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -166,27 +151,39 @@ fn check_terminated(cell: &ServiceCell) -> Result<(), ServicePhase> {
     }
 }
 
-/// Moves those inside a group behind it: after a restart they are younger than what was spawned after the group.
-fn in_tree_order(cells: Vec<Arc<ServiceCell>>) -> Vec<Arc<ServiceCell>> {
-    if !cells.iter().any(|cell| cell.traits.inside) {
-        return cells;
+impl Listing {
+    /// The supervisor's own services, without those inside groups.
+    pub(crate) fn top(&self) -> impl DoubleEndedIterator<Item = &Arc<ServiceCell>> {
+        self.iter().filter(|cell| !cell.traits.inside)
     }
-    let mut inside: HashMap<Arc<str>, Vec<Arc<ServiceCell>>> = HashMap::new();
-    let mut ahead = Vec::new();
-    for cell in cells {
-        match cell.name.rsplit_once('/') {
-            None => ahead.push(cell),
-            Some((group, _)) => inside.entry(group.into()).or_default().push(cell),
+
+    /// All that is inside a group.
+    pub(crate) fn inside(&self, group: &str) -> impl DoubleEndedIterator<Item = &Arc<ServiceCell>> {
+        self.iter().filter(move |cell| is_inside(cell, group))
+    }
+
+    /// All, with those inside a group behind it and in its order: after a restart they are younger than what was spawned after the group.
+    pub(crate) fn in_tree_order(&self) -> Vec<&Arc<ServiceCell>> {
+        if !self.is_nested() {
+            return self.iter().collect();
         }
+        let mut inside: HashMap<&str, Vec<_>> = HashMap::new();
+        let mut ahead = Vec::new();
+        for cell in self.iter() {
+            match cell.name.rsplit_once('/') {
+                None => ahead.push(cell),
+                Some((group, _)) => inside.entry(group).or_default().push(cell),
+            }
+        }
+        let mut ordered = Vec::new();
+        ahead.reverse();
+        while let Some(cell) = ahead.pop() {
+            let children = inside.remove(&*cell.name).into_iter().flatten().rev();
+            ordered.push(cell);
+            ahead.extend(children);
+        }
+        // Those whose group was removed in this very moment.
+        ordered.extend(inside.into_values().flatten());
+        ordered
     }
-    let mut ordered = Vec::new();
-    ahead.reverse();
-    while let Some(cell) = ahead.pop() {
-        let children = inside.remove(&cell.name).into_iter().flatten().rev();
-        ordered.push(cell);
-        ahead.extend(children);
-    }
-    // Those whose group was removed in this very moment.
-    ordered.extend(inside.into_values().flatten());
-    ordered
 }

@@ -325,10 +325,10 @@ impl Shared {
         if self.asked.swap(true, Relaxed) {
             return;
         }
-        let all = self.registry.top();
+        let all = self.registry.all();
         let waits =
             |cell: &ServiceCell| self.has_order.load(SeqCst) && !self.order().may_stop(&cell.name);
-        for cell in all.iter().rev() {
+        for cell in all.top().rev() {
             if waits(cell) {
                 cell.hurry();
             } else {
@@ -338,7 +338,7 @@ impl Shared {
         logged(|| self.changed.notify_waiters());
         // Last: whoever drops something takes as long as it takes.
         if self.has_dormant.load(SeqCst) {
-            for cell in &all {
+            for cell in all.top() {
                 cell.drop_dormant();
             }
         }
@@ -358,7 +358,7 @@ impl Shared {
     pub(crate) fn abort_all(&self) {
         // First, for those that are registered after the look.
         cancel(&self.abort);
-        for cell in self.registry.top().iter().rev() {
+        for cell in self.registry.all().top().rev() {
             cell.request_shutdown();
             cell.request_abort();
         }
@@ -394,7 +394,7 @@ impl Shared {
                 Some(reason) => ChildEnd::of(Some(reason)) != ChildEnd::Failed,
             })
         };
-        !self.root.is_cancelled() && self.registry.all(|_| true).iter().all(well)
+        !self.root.is_cancelled() && self.registry.all().iter().all(well)
     }
 
     /// Makes a service of the supervisor's own known that was just registered, and has no task yet, in place of those.

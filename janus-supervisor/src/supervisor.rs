@@ -393,8 +393,9 @@ impl JanusSupervisor {
             metrics: shared.metrics.snapshot(),
             services: shared
                 .registry
-                .list(|_| true)
-                .iter()
+                .all()
+                .in_tree_order()
+                .into_iter()
                 .map(|cell| cell.snapshot(now))
                 .collect(),
         }

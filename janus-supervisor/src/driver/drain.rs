@@ -55,9 +55,11 @@ async fn gone(shared: &Shared) {
 
 fn report(shared: &Shared, began: &Began, now: Instant) -> DrainReport {
     let ends = shared.ends().clone();
-    let stuck = shared.registry.list(|cell| !cell.is_finished());
-    let stuck: Vec<_> = stuck.iter().map(|cell| cell.name.to_string()).collect();
-    let stuck = without_groups(stuck);
+    let stuck = if shared.is_empty() {
+        Vec::new() // and nobody need be looked at
+    } else {
+        stuck(shared)
+    };
     // Not when somebody asked for the report, unless it was the second bound that ended the drain.
     let over = if stuck.is_empty() {
         ends.last
@@ -72,6 +74,14 @@ fn report(shared: &Shared, began: &Began, now: Instant) -> DrainReport {
             over.saturating_duration_since(began.at)
         }),
     }
+}
+
+/// The names of those whose tasks are not over.
+fn stuck(shared: &Shared) -> Vec<String> {
+    let all = shared.registry.all();
+    let stuck = all.in_tree_order().into_iter();
+    let stuck = stuck.filter(|cell| !cell.is_finished());
+    without_groups(stuck.map(|cell| cell.name.to_string()).collect())
 }
 
 /// A group is stuck only because of what is inside it.

@@ -199,10 +199,10 @@ pub(crate) fn end_without_task(shared: &Arc<Shared>, child: &Arc<ServiceCell>) {
         return;
     };
     Task::new(Arc::clone(child), shared.join(), decider).never_began();
-    for inside in shared.registry.inside(&child.name).into_iter().rev() {
+    for inside in shared.registry.all().inside(&child.name).rev() {
         if let Some(decider) = inside.begin_task() {
             inside.request_stop();
-            Task::new(inside, shared.join(), decider).never_began();
+            Task::new(Arc::clone(inside), shared.join(), decider).never_began();
         }
     }
 }

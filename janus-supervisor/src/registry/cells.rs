@@ -1,8 +1,10 @@
 //! Cells by their names, in the order in which they came.
 //!
-//! To look at a cell costs more than all else once there are a hundred thousand: none is looked at to make room, or to be put in order.
+//! To look at a cell costs more than all else once there are a hundred thousand, and holds up its task, if that is at work: none is looked
+//! at to make room, to be put in order, or to be listed.
 
 use crate::cell::ServiceCell;
+use arrayvec::ArrayVec;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -13,8 +15,88 @@ pub(super) struct Cells {
     /// Where those are that have a hash. A fast one: whoever spawns a service chooses its name, and has better ways to harm the process.
     index: HashTable<At>,
     hasher: RandomState,
-    /// In order, with the gaps that removed ones have left.
-    places: Vec<Option<Arc<ServiceCell>>>,
+    places: Places,
+    /// Some of them are inside groups, or were.
+    nested: bool,
+}
+
+/// All cells at one moment, in order. They stay with whoever holds this.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    places: Places,
+    nested: bool,
+}
+
+impl Listing {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<ServiceCell>> {
+        self.places.iter()
+    }
+
+    /// Whether some of them may be inside groups.
+    pub(super) const fn is_nested(&self) -> bool {
+        self.nested
+    }
+}
+
+/// Cells in order, with the gaps that removed ones have left; in chunks, which whoever lists them shares.
+#[derive(Debug, Default, Clone)]
+struct Places(Vec<Arc<Chunk>>);
+
+type Chunk = ArrayVec<Option<Arc<ServiceCell>>, CHUNK>;
+
+const CHUNK: usize = 64;
+
+impl Places {
+    fn len(&self) -> usize {
+        let last = self.0.last();
+        last.map_or(0, |last| (self.0.len() - 1) * CHUNK + last.len())
+    }
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<ServiceCell>> {
+        self.0.iter().flat_map(|chunk| chunk.iter()).flatten()
+    }
+
+    fn get(&self, place: u32) -> Option<&Arc<ServiceCell>> {
+        let place = place as usize;
+        self.0.get(place / CHUNK)?.get(place % CHUNK)?.as_ref()
+    }
+
+    fn push(&mut self, cell: Arc<ServiceCell>) {
+        match self.0.last_mut() {
+            // A copy, if somebody is just listing it.
+            Some(last) if !last.is_full() => Arc::make_mut(last).push(Some(cell)),
+            _ => {
+                let mut chunk = Chunk::new();
+                chunk.push(Some(cell));
+                self.0.push(Arc::new(chunk));
+            }
+        }
+    }
+
+    fn take(&mut self, place: u32) -> Option<Arc<ServiceCell>> {
+        let place = place as usize;
+        let chunk = self.0.get_mut(place / CHUNK)?;
+        Arc::make_mut(chunk).get_mut(place % CHUNK)?.take()
+    }
+
+    /// Closes the gaps. Answers where each has gone.
+    fn close_gaps(&mut self) -> Vec<u32> {
+        let mut closed = Self::default();
+        let mut moved = Vec::with_capacity(self.len());
+        for cell in self.0.iter().flat_map(|chunk| chunk.iter()) {
+            moved.push(place(closed.len()));
+            if let Some(cell) = cell {
+                closed.push(Arc::clone(cell));
+            }
+        }
+        *self = closed;
+        moved
+    }
+}
+
+/// Four billion services need more memory than there is.
+fn place(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 /// Where a cell is.
@@ -22,7 +104,6 @@ pub(super) struct Cells {
 struct At {
     /// Half of the hash of its name, which is enough to tell most apart.
     hash: u32,
-    /// Four billion services need more memory than there is.
     place: u32,
 }
 
@@ -43,7 +124,15 @@ impl Cells {
 
     /// All, in order.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<ServiceCell>> {
-        self.places.iter().flatten()
+        self.places.iter()
+    }
+
+    /// All, in order.
+    pub(super) fn all(&self) -> Listing {
+        Listing {
+            places: self.places.clone(),
+            nested: self.nested,
+        }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Arc<ServiceCell>> {
@@ -51,7 +140,7 @@ impl Cells {
         let at = self
             .index
             .find(At::spread(hash), |at| is_at(&self.places, *at, hash, name))?;
-        self.places.get(at.place as usize)?.as_ref()
+        self.places.get(at.place)
     }
 
     /// Puts a cell behind all others. Answers the one of the same name that it takes the place of, if that is `replaceable`.
@@ -64,23 +153,23 @@ impl Cells {
         replaceable: impl FnOnce(&ServiceCell) -> Result<(), E>,
     ) -> Result<Option<Arc<ServiceCell>>, E> {
         let hash = self.hash(&cell.name);
-        let place = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        let place = place(self.places.len());
         let new = At { hash, place };
+        self.nested |= cell.traits.inside;
         let places = &mut self.places;
         let known = |at: &At| is_at(places, *at, hash, &cell.name);
         let Some(at) = self.index.find_mut(At::spread(hash), known) else {
             self.index
                 .insert_unique(At::spread(hash), new, |at| At::spread(at.hash));
-            places.push(Some(cell));
+            places.push(cell);
             return Ok(None);
         };
-        let old = places.get_mut(at.place as usize);
-        if let Some(Some(old)) = &old {
+        if let Some(old) = places.get(at.place) {
             replaceable(old)?;
         }
-        let old = old.and_then(Option::take);
+        let old = places.take(at.place);
         *at = new;
-        places.push(Some(cell));
+        places.push(cell);
         self.close_gaps();
         Ok(old)
     }
@@ -93,7 +182,7 @@ impl Cells {
             .index
             .find_entry(At::spread(hash), |at| is_at(places, *at, hash, name));
         let (at, _) = found.ok()?.remove();
-        let cell = places.get_mut(at.place as usize)?.take();
+        let cell = places.take(at.place);
         self.close_gaps();
         cell
     }
@@ -118,26 +207,18 @@ impl Cells {
         if gaps <= self.index.len().max(Self::FEW_GAPS) {
             return;
         }
-        let mut next = 0;
-        let moved = |place: &Option<_>| {
-            let to = next;
-            next += u32::from(place.is_some());
-            to
-        };
-        let moved: Vec<u32> = self.places.iter().map(moved).collect();
+        let moved = self.places.close_gaps();
         for at in &mut self.index {
             if let Some(to) = moved.get(at.place as usize) {
                 at.place = *to;
             }
         }
-        self.places.retain(Option::is_some);
     }
 }
 
 /// Whether the cell of this name is there.
-fn is_at(places: &[Option<Arc<ServiceCell>>], at: At, hash: u32, name: &str) -> bool {
-    let cell = || places.get(at.place as usize)?.as_ref();
-    at.hash == hash && cell().is_some_and(|cell| *cell.name == *name)
+fn is_at(places: &Places, at: At, hash: u32, name: &str) -> bool {
+    at.hash == hash && places.get(at.place).is_some_and(|cell| *cell.name == *name)
 }
 
 #[cfg(test)]
@@ -175,14 +256,19 @@ mod tests {
         ]
     }
 
+    fn shown(listing: &Listing) -> impl Iterator<Item = (String, u64)> {
+        listing.iter().map(|cell| (cell.name.to_string(), cell.id))
+    }
+
     proptest! {
         /// Beside a list that is searched from end to end.
         #[test]
-        fn it_is_a_list_that_finds_names(acts in proptest::collection::vec(any_act(), 0..1_500)) {
+        fn it_is_a_list_that_finds_names(acts in proptest::collection::vec((any_act(), any::<bool>()), 0..1_500)) {
+            let mut listed: Option<(Listing, Vec<(String, u64)>)> = None;
             let mut cells = Cells::default();
             let mut list: Vec<(String, u64)> = Vec::new();
             let position = |list: &[(String, u64)], name: &str| list.iter().position(|(it, _)| it == name);
-            for (id, act) in (0..).zip(acts) {
+            for (id, (act, lists)) in (0..).zip(acts) {
                 match act {
                     Act::Insert(n) => {
                         let name = n.to_string();
@@ -213,11 +299,18 @@ mod tests {
                         list.retain(|(name, _)| !goes(name));
                     }
                 }
+                // One who has just listed them sees them as they were.
+                match &listed {
+                    Some((listing, then)) => prop_assert!(shown(listing).eq(then.iter().cloned())),
+                    None => listed = Some((cells.all(), list.clone())),
+                }
+                if lists {
+                    listed = None;
+                }
                 prop_assert_eq!(cells.len(), list.len());
                 prop_assert!(cells.places.len() <= 2 * list.len().max(Cells::FEW_GAPS) + 1);
             }
-            let found = cells.iter().map(|cell| (cell.name.to_string(), cell.id));
-            prop_assert!(found.eq(list.iter().cloned()));
+            prop_assert!(shown(&cells.all()).eq(list.iter().cloned()));
             for n in 0..=u8::MAX {
                 let name = n.to_string();
                 let id = position(&list, &name).map(|at| list[at].1);

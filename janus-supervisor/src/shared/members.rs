@@ -24,12 +24,16 @@ impl Shared {
         Member(Arc::clone(self))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.count.load(SeqCst) == 0
+    }
+
     /// Waits until nobody is left.
     pub(crate) async fn empty(&self) {
         loop {
             // Made before the look, so that the last one does not go between the look and the wait.
             let none_left = self.members.none_left.notified();
-            if self.members.count.load(SeqCst) == 0 {
+            if self.is_empty() {
                 return;
             }
             none_left.await;
