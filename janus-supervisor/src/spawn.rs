@@ -74,6 +74,7 @@ impl Spec {
     ///
     /// # Errors
     /// [`SpawnError`]: what is wrong.
+    #[inline]
     pub(crate) fn new(
         shared: &Shared,
         (path, own_name): (&str, Arc<str>),
@@ -104,6 +105,7 @@ impl Spec {
     }
 
     /// Makes its cell, and what its task will decide by. Nobody sees them yet. `gated`: it waits for a permit.
+    #[inline]
     pub(crate) fn cell(
         &self,
         shared: &Shared,

@@ -50,6 +50,7 @@ pub(crate) enum Counted {
 }
 
 impl From<&EventKind> for Counted {
+    #[inline]
     fn from(kind: &EventKind) -> Self {
         match kind {
             EventKind::Registered => Self::Registered,

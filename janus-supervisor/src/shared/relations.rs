@@ -34,7 +34,22 @@ impl Shared {
     }
 
     /// Takes in a service of the supervisor's own that was just registered, and has no task yet.
+    #[inline]
     pub(crate) fn adopt(&self, cell: &ServiceCell, after: Vec<Dependency>) {
+        if self.has_relations() || !after.is_empty() {
+            self.relate(cell, after);
+        }
+        // The shutdown may have asked all others before this one was there.
+        if self.asked.load(Relaxed) {
+            cell.request_shutdown();
+            if self.abort.is_cancelled() {
+                cell.request_abort();
+            }
+        }
+    }
+
+    /// Makes it known to all that it has to do with: whoever counts services, those that it starts after, and those that start after it.
+    fn relate(&self, cell: &ServiceCell, after: Vec<Dependency>) {
         if let Some(group) = &self.root_group {
             group.registered(cell.traits.significant);
         }
@@ -68,13 +83,6 @@ impl Shared {
             }
         } else if self.has_order.load(SeqCst) {
             self.order().add(&cell.name, cell.id, after);
-        }
-        // The shutdown may have asked all others before this one was there.
-        if self.asked.load(Relaxed) {
-            cell.request_shutdown();
-            if self.abort.is_cancelled() {
-                cell.request_abort();
-            }
         }
     }
 
