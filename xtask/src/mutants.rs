@@ -44,7 +44,10 @@ const SUITES: [Suite; 2] = [
     Suite {
         name: "machine",
         packages: &["janus-supervisor"],
-        folders: &["janus-supervisor/src/machine"],
+        folders: &[
+            "janus-supervisor/src/machine",
+            "janus-supervisor/src/registry",
+        ],
         targets: &["--lib", "--test=machine", "--test=group"],
         slow: Some("exhaustive"),
     },
