@@ -393,6 +393,7 @@ mod tests {
         let at = Arc::as_ptr(&other.0);
         let spent = other.spend().unwrap();
         assert!(alive.upgrade().is_none());
+        assert_eq!(format!("{spent:?}"), "SpentFailure { .. }");
         let next = spent.renew(FailureKind::Panic, Bomb);
         assert_eq!(
             (next.kind(), &*next.to_string()),
