@@ -187,3 +187,45 @@ impl Listing {
         ordered
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Traits;
+    use crate::{RestartPolicy, clock};
+
+    fn cell(name: &str, id: u64) -> Arc<ServiceCell> {
+        let traits = Traits {
+            inside: name.contains('/'),
+            ..Traits::default()
+        };
+        let policy = RestartPolicy::default();
+        Arc::new(ServiceCell::new(
+            clock::now(),
+            name.into(),
+            id,
+            policy,
+            traits,
+        ))
+    }
+
+    fn names<'a>(cells: impl IntoIterator<Item = &'a Arc<ServiceCell>>) -> Vec<&'a str> {
+        cells.into_iter().map(|cell| &*cell.name).collect()
+    }
+
+    /// A group whose children were registered anew after what came behind it.
+    #[test]
+    fn those_inside_a_group_are_listed_behind_it() {
+        let registry = Registry::default();
+        let spawned = ["a", "g", "z", "g/h", "g/one", "g/h/two"];
+        for (id, name) in (0..).zip(spawned) {
+            assert!(registry.insert(cell(name, id)).unwrap().is_empty());
+        }
+        let all = registry.all();
+        assert_eq!(names(all.iter()), spawned);
+        assert_eq!(names(all.top()), ["a", "g", "z"]);
+        assert_eq!(names(all.inside("g")), ["g/h", "g/one", "g/h/two"]);
+        let in_tree_order = ["a", "g", "g/h", "g/h/two", "g/one", "z"];
+        assert_eq!(names(all.in_tree_order()), in_tree_order);
+    }
+}

@@ -61,3 +61,38 @@ impl From<&EventKind> for Counted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use janus_lifecycle::TerminationReason;
+
+    #[test]
+    fn each_event_counts_once_and_as_what_it_is() {
+        let (failures, max_retries) = (3, 3);
+        let opened = EventKind::BreakerOpened {
+            failures,
+            max_retries,
+        };
+        let reason = TerminationReason::Completed;
+        let kinds = [
+            EventKind::Registered,
+            EventKind::Running,
+            EventKind::Restarting,
+            opened,
+            EventKind::Terminated { reason },
+        ];
+        let mut tally = Tally::none();
+        for kind in kinds.iter().chain(&kinds) {
+            tally.count(kind.into());
+        }
+        let all = Tally {
+            events: 10,
+            registered: 2,
+            restarts: 2,
+            breaker_trips: 2,
+            terminated: 2,
+        };
+        assert_eq!(tally, all);
+    }
+}
