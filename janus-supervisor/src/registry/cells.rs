@@ -259,6 +259,34 @@ mod tests {
     #[test]
     fn a_hash_has_its_bits_at_both_ends() {
         assert_eq!(At::spread(0x8000_0003), 0x8000_0003_8000_0003);
+        let cells = Cells::default();
+        assert_ne!(cells.hash("one"), cells.hash("other"));
+    }
+
+    #[test]
+    fn names_of_one_hash_are_told_apart() {
+        let mut places = Places::default();
+        places.push(cell("one", 0));
+        let (hash, place) = (7, 0);
+        assert!(is_at(&places, At { hash, place }, hash, "one"));
+        assert!(!is_at(&places, At { hash, place }, hash, "other"));
+    }
+
+    #[test]
+    fn gaps_are_closed_once_there_are_more_of_them_than_cells() {
+        let mut cells = Cells::default();
+        for id in 0..200 {
+            let inserted = cells.insert(cell(&id.to_string(), id), |_| Err(()));
+            assert!(inserted.unwrap().is_none());
+        }
+        let places_after = |cells: &mut Cells, removed: std::ops::Range<u64>| {
+            for id in removed {
+                assert_eq!(cells.remove(&id.to_string()).unwrap().id, id);
+            }
+            cells.places.len()
+        };
+        assert_eq!(places_after(&mut cells, 0..100), 200);
+        assert_eq!(places_after(&mut cells, 100..101), 99);
     }
 
     fn shown(listing: &Listing) -> impl Iterator<Item = (String, u64)> {
