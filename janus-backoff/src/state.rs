@@ -127,11 +127,6 @@ impl BackoffState {
         if config.has_circuit_breaker() && !self.window.record_below(now, period, limit) {
             return false;
         }
-        if config.jitter != Jitter::None {
-            // It would have been drawn.
-            self.random.next();
-            self.previous = config.base_delay;
-        }
         self.attempt = attempt;
         true
     }
@@ -196,6 +191,11 @@ impl BackoffState {
     fn draw(&mut self) -> Duration {
         let config = &self.config;
         let ceiling = config.ceiling(self.attempt);
+        if ceiling.is_zero() {
+            // Nothing to draw.
+            self.previous = config.base_delay;
+            return ceiling;
+        }
         let high = match (config.jitter, self.attempt) {
             (Jitter::None, _) => return ceiling,
             (Jitter::Decorrelated, 2..) => self.previous.saturating_mul(3).min(ceiling),

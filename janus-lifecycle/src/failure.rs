@@ -152,7 +152,8 @@ impl Failure {
 impl Kept {
     #[inline]
     fn drop_error(&mut self) {
-        // Takes its place also if it panics. What a destructor's panic carries is of no use to anyone here, and may panic in turn when it is dropped.
+        // Its place is taken also if it panics. What a destructor's panic carries is of no use to anyone here, and may panic in turn
+        // when it is dropped.
         let dropped = catch_unwind(AssertUnwindSafe(|| self.error = Source::Dropped));
         if let Err(payload) = dropped {
             std::mem::forget(payload);

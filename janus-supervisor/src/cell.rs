@@ -95,7 +95,7 @@ struct Inner {
     life: ServiceLifecycle,
     /// The number of the service's next event.
     next_seq: u64,
-    /// The token that the last run was given, until it is taken out to be cancelled.
+    /// The token that the last run was given, unless it was taken out to be cancelled.
     token: Option<CancellationToken>,
     /// What was said and asked, for services that have anything to do with that.
     said: Option<Box<Said>>,
@@ -507,9 +507,10 @@ impl ServiceCell {
         }
     }
 
-    /// Tells the run to end. What has been told already, is told no more.
+    /// Tells the run to end.
     pub(crate) fn cancel_run(&self) {
-        let token = self.lock().token.take();
+        // It stays, so that another who asks meanwhile does not return before it is cancelled.
+        let token = self.lock().token.clone();
         if let Some(token) = token {
             cancel(&token);
         }

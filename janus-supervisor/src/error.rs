@@ -67,6 +67,7 @@ impl ServiceError {
     }
 
     /// How the run ended that returns this. `fail` makes a failure of the error.
+    #[inline]
     pub(crate) fn into_exit(
         self,
         fail: impl FnOnce(Box<dyn Error + Send + Sync>) -> Failure,

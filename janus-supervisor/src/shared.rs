@@ -85,26 +85,30 @@ fn lock(listener: &Mutex<Option<Listener>>) -> MutexGuard<'_, Option<Listener>> 
     listener.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sees to it that there is one. Answers whether it is on this runtime. Inside one only.
+/// Sees to it that there is one. Answers whether it is on this runtime.
+///
+/// # Errors
+/// As `install`, and where one has to be installed and this is inside no runtime.
 fn ensure(
     listener: &Mutex<Option<Listener>>,
     install: impl FnOnce() -> io::Result<JoinHandle<()>>,
 ) -> io::Result<bool> {
-    let here = Handle::current().id();
+    let here = Handle::try_current().ok().map(|runtime| runtime.id());
     let mut listener = lock(listener);
     let known = listener.as_ref().filter(|it| !it.task.is_finished());
     let on = match known {
         Some(known) => known.on,
         None => {
+            let on = here.ok_or_else(|| io::Error::other("not inside a tokio runtime"))?;
             *listener = Some(Listener {
                 task: install()?,
-                on: here,
+                on,
                 is_enough: false,
             });
-            here
+            on
         }
     };
-    Ok(on == here)
+    Ok(here == Some(on))
 }
 
 /// Somebody waits for a change for as long as this is there.
@@ -188,21 +192,24 @@ impl Shared {
         here.is_some_and(|relay| relay.is_enough && !relay.task.is_finished())
     }
 
-    /// Notes that the runtime that somebody waits on for the root token has all else, too.
-    pub(crate) fn set_ready(&self) {
-        if let Some(relay) = &mut *lock(&self.relay) {
+    /// Notes that this runtime has all else, too, if it is on it that somebody waits for the root token.
+    pub(crate) fn set_ready_on(&self, runtime: runtime::Id) {
+        let mut relay = lock(&self.relay);
+        if let Some(relay) = relay.as_mut().filter(|relay| relay.on == runtime) {
             relay.is_enough = true;
         }
     }
 
-    /// Sees to it that somebody waits for the root token. Answers whether that is on this runtime. Inside one only.
+    /// Sees to it that somebody waits for the root token. Answers whether that is on this runtime.
     pub(crate) fn ensure_relay(self: &Arc<Self>) -> bool {
         let relay = ensure(&self.relay, || Ok(relay::install(self)));
         relay.unwrap_or(false)
     }
 
     /// Installs the signal handlers, if they are wanted and are not there yet. Answers whether all there is of that is on this runtime.
-    /// Inside one only.
+    ///
+    /// # Errors
+    /// They cannot be installed.
     pub(crate) fn ensure_signals(self: &Arc<Self>) -> io::Result<bool> {
         if !self.install_signal_handler {
             return Ok(true);

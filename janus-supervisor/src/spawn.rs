@@ -21,6 +21,7 @@ pub(crate) struct Spec {
     pub(crate) policy: RestartPolicy,
     pub(crate) significant: bool,
     pub(crate) checks: Checks,
+    /// Where it runs, if it is in a group. For the supervisor's own, whoever spawns them sees to that.
     pub(crate) runtime: Option<Handle>,
     /// It is in a group.
     inside: bool,

@@ -138,11 +138,12 @@ impl JanusSupervisor {
     /// # Errors
     /// [`SpawnError`]: as [`spawn_service_with_options`](Self::spawn_service_with_options), for the group and every part of it. The
     /// error names the part by its path; nothing of the group is registered then.
-    pub fn spawn_group(&self, group: Group) -> Result<GroupHandle, SpawnError> {
+    pub fn spawn_group(&self, mut group: Group) -> Result<GroupHandle, SpawnError> {
         let shared = self.shared();
-        let names = group.options.after.clone();
+        let names = std::mem::take(&mut group.options.after);
+        let own_runtime = group.options.runtime.take();
         let plan = spawn::plan_group(shared, group, "", shared.auto_shutdown())?;
-        let (runtime, entering) = self.enter(&plan.spec.name, plan.spec.runtime.clone())?;
+        let (runtime, entering) = self.enter(&plan.spec.name, own_runtime)?;
         let after = spawn::dependencies(shared, &plan.spec.name, &names)?;
 
         let now = clock::now();
@@ -207,7 +208,7 @@ impl JanusSupervisor {
         let hears_signals = shared.ensure_signals().unwrap_or(false);
         let hears_token = shared.ensure_relay();
         if !is_own && hears_signals && hears_token {
-            shared.set_ready();
+            shared.set_ready_on(runtime.id());
         }
         Ok(())
     }

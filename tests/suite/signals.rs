@@ -4,6 +4,7 @@
 
 mod child;
 
+use futures_util::FutureExt;
 use janus_supervisor::{JanusSupervisor, ServicePhase, SupervisorConfig, SupervisorError};
 use janus_tests::{Recorder, Script, config, ms, secs};
 use rustix::process::{Pid, Signal, kill_process};
@@ -248,6 +249,17 @@ fn handlers_that_cannot_be_installed_are_an_error_and_no_shutdown() {
         supervisor.trigger_shutdown();
         assert!(supervisor.wait_for_drain().await.is_clean());
     });
+}
+
+/// Nor are there any where there is no runtime.
+#[test]
+fn outside_a_runtime_whoever_waits_for_signals_is_told() {
+    let supervisor = JanusSupervisor::new(SupervisorConfig::default());
+    let error = supervisor.run_until_shutdown().now_or_never().unwrap();
+    let error = error.unwrap_err().to_string();
+    let wanted = "cannot install the handlers for termination signals: not inside a tokio runtime";
+    assert_eq!(error, wanted);
+    assert!(!supervisor.is_shutting_down());
 }
 
 /// And whoever does not need them needs no I/O driver either.

@@ -54,12 +54,13 @@ async fn gone(shared: &Shared) {
 }
 
 fn report(shared: &Shared, began: &Began, now: Instant) -> DrainReport {
-    let ends = shared.ends().clone();
+    // First: who ends after this look is in one of the two at least.
     let stuck = if shared.is_empty() {
         Vec::new() // and nobody need be looked at
     } else {
         stuck(shared)
     };
+    let ends = shared.ends().clone();
     // Not when somebody asked for the report, unless it was the second bound that ended the drain.
     let over = if stuck.is_empty() {
         ends.last

@@ -1,7 +1,7 @@
 //! Cells by their names, in the order in which they came.
 //!
 //! To look at a cell costs more than all else once there are a hundred thousand, and holds up its task, if that is at work: none is looked
-//! at to make room, to be put in order, or to be listed.
+//! at to make room, to be put in order, or to be listed (but for the last few, if one comes while somebody lists them).
 
 use crate::cell::ServiceCell;
 use arrayvec::ArrayVec;
@@ -81,15 +81,16 @@ impl Places {
 
     /// Closes the gaps. Answers where each has gone.
     fn close_gaps(&mut self) -> Vec<u32> {
-        let mut closed = Self::default();
         let mut moved = Vec::with_capacity(self.len());
-        for cell in self.0.iter().flat_map(|chunk| chunk.iter()) {
-            moved.push(place(closed.len()));
-            if let Some(cell) = cell {
-                closed.push(Arc::clone(cell));
+        for chunk in std::mem::take(&mut self.0) {
+            // A copy, as in `push`.
+            for cell in Arc::unwrap_or_clone(chunk) {
+                moved.push(place(self.len()));
+                if let Some(cell) = cell {
+                    self.push(cell);
+                }
             }
         }
-        *self = closed;
         moved
     }
 }
@@ -108,7 +109,7 @@ struct At {
 }
 
 impl At {
-    /// A hash as the table wants it, that takes its bits from both ends.
+    /// A hash as the table wants it: where to look is in its lowest bits, and what to look for there in its highest.
     fn spread(hash: u32) -> u64 {
         u64::from(hash) << 32 | u64::from(hash)
     }
@@ -201,13 +202,16 @@ impl Cells {
         (self.hasher.hash_one(name) >> 32) as u32
     }
 
-    /// Closes the gaps once there are more of them than cells, so that each is paid for by those who left them.
+    /// Closes the gaps once there are more of them than cells, and gives back the room that nobody needs: so that those who have left pay
+    /// for it.
     fn close_gaps(&mut self) {
         let gaps = self.places.len() - self.index.len();
         if gaps <= self.index.len().max(Self::FEW_GAPS) {
             return;
         }
         let moved = self.places.close_gaps();
+        let room = 2 * self.index.len().max(Self::FEW_GAPS);
+        self.index.shrink_to(room, |at| At::spread(at.hash));
         for at in &mut self.index {
             if let Some(to) = moved.get(at.place as usize) {
                 at.place = *to;
@@ -275,7 +279,7 @@ mod tests {
     #[test]
     fn gaps_are_closed_once_there_are_more_of_them_than_cells() {
         let mut cells = Cells::default();
-        for id in 0..200 {
+        for id in 0..2_000 {
             let inserted = cells.insert(cell(&id.to_string(), id), |_| Err(()));
             assert!(inserted.unwrap().is_none());
         }
@@ -285,8 +289,12 @@ mod tests {
             }
             cells.places.len()
         };
-        assert_eq!(places_after(&mut cells, 0..100), 200);
-        assert_eq!(places_after(&mut cells, 100..101), 99);
+        assert_eq!(places_after(&mut cells, 0..1_000), 2_000);
+        assert_eq!(places_after(&mut cells, 1_000..1_001), 999);
+        let left = places_after(&mut cells, 1_001..2_000);
+        assert!(left <= Cells::FEW_GAPS, "{left}");
+        let room = cells.index.capacity();
+        assert!(room <= 4 * Cells::FEW_GAPS, "{room}");
     }
 
     fn shown(listing: &Listing) -> impl Iterator<Item = (String, u64)> {

@@ -5,7 +5,7 @@ use futures_util::{FutureExt, StreamExt};
 use janus_metrics_otel::PrometheusExporter;
 use janus_supervisor::{
     Group, JanusService, JanusSupervisor, Readiness, RestartPolicy, ServicePhase, SpawnOptions,
-    Subscription, TerminationReason, notify, service_fn,
+    Subscription, SupervisorConfig, TerminationReason, notify, service_fn,
 };
 use janus_tests::{Recorder, Script, Turn, backoff, config, ms, secs, settle, within_an_hour};
 use serde_json::json;
@@ -32,6 +32,52 @@ fn one(turns: impl IntoIterator<Item = Turn>) -> Script {
 
 fn plain() -> SpawnOptions {
     SpawnOptions::default()
+}
+
+/// Until somebody listens, events are only counted.
+#[tokio::test(start_paused = true)]
+async fn one_who_begins_to_listen_finds_the_numbers_where_they_are() {
+    let supervisor = unheard();
+    let quiet = supervisor.spawn_service(idle("quiet")).unwrap();
+    assert!(quiet.wait_ready().await);
+    let mut events = supervisor.subscribe();
+    quiet.stop().await;
+    let seqs: Vec<_> = std::iter::from_fn(|| events.next().now_or_never())
+        .map(|event| event.unwrap().seq)
+        .collect();
+    // `Registered` was 0, and `Running` 1.
+    assert_eq!(seqs, [2, 3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_an_end_that_nobody_heard_has_the_number_behind_it() {
+    let supervisor = unheard();
+    let quiet = supervisor
+        .spawn_service(service_fn("quiet", |cancel| async move {
+            cancel.cancelled().await;
+            Err("last words".into())
+        }))
+        .unwrap();
+    settle().await;
+    assert_eq!(quiet.stop().await, TerminationReason::Cancelled);
+    let counts = supervisor.metrics().snapshot();
+    assert_eq!((counts.terminated_total, counts.active_services), (1, 0));
+    let mut events = supervisor.subscribe();
+    let last = supervisor.remove_service("quiet").unwrap();
+    assert_eq!(last.last_error.as_deref(), Some("last words"));
+    let removed = events.next().await.unwrap();
+    assert_eq!((removed.seq, removed.run), (5, 1));
+}
+
+fn unheard() -> JanusSupervisor {
+    JanusSupervisor::new(SupervisorConfig::default().without_signal_handler())
+}
+
+fn idle(name: &'static str) -> impl JanusService {
+    service_fn(name, |cancel| async move {
+        cancel.cancelled().await;
+        Ok(())
+    })
 }
 
 /// G78

@@ -1,7 +1,8 @@
 //! The short cuts must lead where the long way does.
 
 use super::{Decider, Retries, Shortcut};
-use crate::machine::protocol::{Command, Ended, Input, Step};
+use crate::machine::protocol::{Command, Ended, Input, Step, Turn};
+use crate::machine::tally::Tally;
 use janus_backoff::{BackoffConfig, Jitter};
 use janus_lifecycle::{Exit, Failure, FailureKind, RestartPolicy, ServiceLifecycle};
 use proptest::prelude::*;
@@ -97,7 +98,7 @@ proptest! {
         config in any_config(),
         starts_after in 0..60_u64,
         runs in proptest::collection::vec((prop_oneof![Just(0_u64), 1..60_u64], any::<bool>()), 0..40),
-        (last_run, fails_at_last, leaves_no_time) in (0..60_u64, any::<bool>(), any::<bool>()),
+        (last_run, last, leaves_no_time) in (0..60_u64, 0..3_u8, any::<bool>()),
     ) {
         let t0 = crate::clock::now();
         let config = Arc::new(config);
@@ -155,20 +156,39 @@ proptest! {
             return Ok(()); // its breaker has terminated it
         }
         now += Duration::from_millis(last_run);
-        let exit = if fails_at_last { Exit::Failed(failure()) } else { Exit::Clean };
+        let exit = match last {
+            0 => Exit::Clean,
+            1 => Exit::Failed(failure()),
+            _ => Exit::Permanent(failure()),
+        };
         let latest = leaves_no_time.then_some(now);
-        let mut the_long_way = long.tell(now, Input::Stop { latest });
+        let the_long_way = long.tell(now, Input::Stop { latest });
         let ended = Ended::judge(RestartPolicy::OnFailure, exit.clone());
         let ended = long.tell(now, Input::Exited(ended));
-        the_long_way.happened.extend(ended.happened);
-        prop_assert_eq!(the_long_way.happened.len(), usize::from(Decider::FINISH.events));
-        prop_assert_eq!(ended.tally.terminated, Decider::FINISH.terminated);
+        let events = the_long_way.tally.events + ended.tally.events;
+        prop_assert_eq!(Tally { events, ..ended.tally }, Decider::FINISH);
+        prop_assert_eq!(the_long_way.tally, Tally { events: the_long_way.tally.events, ..Tally::none() });
         let Shortcut::Taken(displaced) = short.finish(now, exit) else {
             return Err(TestCaseError::fail("the short cut is closed"));
         };
         prop_assert_eq!(displaced.is_some(), ended.displaced.is_some());
         prop_assert_eq!(short.shown(now), long.shown(now));
     }
+}
+
+#[test]
+fn who_has_to_ask_or_to_show_anything_goes_the_long_way() {
+    let t0 = crate::clock::now();
+    let config = Arc::new(BackoffConfig::new(Duration::ZERO, Duration::ZERO));
+    let mut service = Service::new(t0, &config);
+    service.decider.limit();
+    assert!(!service.begin(t0));
+    let asks = service.tell(t0, Input::Start);
+    assert_eq!(asks.command, Command::Ask { spread: false });
+    let begun = service.tell(t0, Input::Turn(Turn::Go));
+    assert_eq!(begun.command, Command::Run);
+    let finish = service.finish(t0, Exit::Clean);
+    assert!(matches!(finish, Shortcut::Closed(Exit::Clean)));
 }
 
 fn is_up(service: &Service) -> bool {
