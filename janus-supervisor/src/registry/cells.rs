@@ -116,7 +116,7 @@ impl At {
 }
 
 impl Cells {
-    /// Less than that are not worth closing.
+    /// Fewer than that are not worth closing.
     const FEW_GAPS: usize = 64;
 
     pub(super) fn len(&self) -> usize {
