@@ -14,6 +14,8 @@
 //! 6. A gated service begins a run only with a permit that is newer than the one of the run before, and that was not taken back.
 //! 7. A limited service begins a run only when it was told that it is its turn: one turn, one run.
 
+#[cfg(test)]
+mod asked;
 mod moves;
 #[cfg(test)]
 mod parity;
