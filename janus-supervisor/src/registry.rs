@@ -128,7 +128,7 @@ fn with_inside(cells: &mut Cells, cell: Arc<ServiceCell>) -> Vec<Arc<ServiceCell
 
 /// Takes out all that is inside a group, in the order of spawning.
 fn take_inside(cells: &mut Cells, group: &str) -> Vec<Arc<ServiceCell>> {
-    cells.take(|cell| is_inside(cell, group))
+    cells.take(|cell| is_inside(&cell.name, group))
 }
 
 /// Puts a cell in the place of one with its name, if there is one: that is answered.
@@ -137,8 +137,9 @@ fn put(cells: &mut Cells, cell: Arc<ServiceCell>) -> Option<Arc<ServiceCell>> {
     replaced
 }
 
-fn is_inside(cell: &ServiceCell, group: &str) -> bool {
-    let rest = cell.name.strip_prefix(group);
+/// Whether what has this path is inside that group.
+pub(crate) fn is_inside(path: &str, group: &str) -> bool {
+    let rest = path.strip_prefix(group);
     rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
@@ -159,7 +160,7 @@ impl Listing {
 
     /// All that is inside a group.
     pub(crate) fn inside(&self, group: &str) -> impl DoubleEndedIterator<Item = &Arc<ServiceCell>> {
-        self.iter().filter(move |cell| is_inside(cell, group))
+        self.iter().filter(move |cell| is_inside(&cell.name, group))
     }
 
     /// All, with those inside a group behind it and in its order: after a restart they are younger than what was spawned after the group.
@@ -194,7 +195,7 @@ mod tests {
     use crate::cell::Traits;
     use crate::{RestartPolicy, clock};
 
-    fn cell(name: &str, id: u64) -> Arc<ServiceCell> {
+    pub(super) fn cell(name: &str, id: u64) -> Arc<ServiceCell> {
         let traits = Traits {
             inside: name.contains('/'),
             ..Traits::default()

@@ -2,6 +2,7 @@
 
 use super::sleep_until;
 use crate::clock;
+use crate::registry::is_inside;
 use crate::report::{DrainReport, ShutdownCause};
 use crate::shared::{Began, Shared};
 use std::time::{Duration, Instant};
@@ -87,11 +88,7 @@ fn stuck(shared: &Shared) -> Vec<String> {
 
 /// A group is stuck only because of what is inside it.
 fn without_groups(names: Vec<String>) -> Vec<String> {
-    let holds = |group: &str, name: &str| {
-        name.strip_prefix(group)
-            .is_some_and(|rest| rest.starts_with('/'))
-    };
-    let is_cause = |name: &&String| !names.iter().any(|other| holds(name, other));
+    let is_cause = |name: &&String| !names.iter().any(|other| is_inside(other, name));
     names.iter().filter(is_cause).cloned().collect()
 }
 

@@ -228,20 +228,8 @@ fn is_at(places: &Places, at: At, hash: u32, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::Traits;
-    use crate::{RestartPolicy, clock};
+    use crate::registry::tests::cell;
     use proptest::prelude::*;
-
-    fn cell(name: &str, id: u64) -> Arc<ServiceCell> {
-        let (policy, traits) = (RestartPolicy::default(), Traits::default());
-        Arc::new(ServiceCell::new(
-            clock::now(),
-            name.into(),
-            id,
-            policy,
-            traits,
-        ))
-    }
 
     #[derive(Debug, Clone)]
     enum Act {

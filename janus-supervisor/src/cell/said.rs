@@ -1,0 +1,214 @@
+//! What is said of a service and wanted of it, besides to stop; and what is left when that is over. Most services have none of it.
+
+use super::calls::Call;
+use super::{ServiceCell, cancel, is_in_run};
+use crate::clock;
+use crate::driver::caught;
+use crate::log;
+use crate::machine::{Decider, Permit, Ticket};
+use crate::notify::StopReason;
+use crate::revival::{Dormant, Successor};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+/// What others have said of the service, or want of it, for its task to hear; and what is left when that is over.
+#[derive(Default)]
+pub(super) struct Said {
+    /// What its group wants, if it is in one.
+    permit: Option<Permit>,
+    /// Somebody wants another run.
+    restart: bool,
+    /// The run that has said that it is ready.
+    ready: u32,
+    /// When the present run last said that it is alive.
+    alive_at: Option<Instant>,
+    /// What a run does, in its own words.
+    pub(super) status: Option<(u32, Arc<str>)>,
+    /// Which run is to end, though the service is not, and why.
+    pub(super) halted: Option<(u32, StopReason)>,
+    /// The place among those that start that it was given last.
+    granted: Option<Ticket>,
+    /// What its task will decide by, if it has none: the run of its group, which makes that, has not begun.
+    awaits_task: Option<Decider>,
+    /// Since when there is something for the task to do, or when there will be.
+    pub(super) due: Option<Instant>,
+    /// Which of the supervisor's own services it starts after.
+    after: Vec<Arc<str>>,
+    /// Its value, if it may begin anew.
+    dormant: Option<Dormant>,
+    /// Where to find it, if it has begun anew.
+    successor: Option<Arc<Successor>>,
+    /// The same, as the older lives of this service know it.
+    heir_of: Weak<Successor>,
+}
+
+impl ServiceCell {
+    /// Takes note of what this run says, if it is the present one.
+    fn hear(&self, run: u32, take_note: impl FnOnce(&mut Said)) {
+        let mut inner = self.lock();
+        if is_in_run(&inner.life, run) {
+            take_note(inner.said.get_or_insert_default());
+        }
+    }
+
+    pub(crate) fn say_ready(&self, run: u32) {
+        if self.traits.hears {
+            self.hear(run, |said| said.ready = run);
+            self.calls.call(Call::News);
+        }
+    }
+
+    pub(crate) fn say_alive(&self, run: u32) {
+        if self.traits.hears {
+            let now = clock::now();
+            self.hear(run, |said| said.alive_at = said.alive_at.max(Some(now)));
+        }
+    }
+
+    pub(crate) fn say_status(&self, run: u32, text: String) {
+        self.hear(run, |said| said.status = Some((run, text.into())));
+    }
+
+    /// Whether the present run has said that it is ready.
+    pub(crate) fn is_said_ready(&self) -> bool {
+        let inner = self.lock();
+        let ready = inner.said.as_ref().map_or(0, |said| said.ready);
+        ready == inner.life.start_count()
+    }
+
+    /// When the service last said that it is alive.
+    pub(crate) fn alive_at(&self) -> Option<Instant> {
+        self.lock().said.as_ref()?.alive_at
+    }
+
+    /// Gives the service a place among those that start, that it has waited for.
+    pub(crate) fn grant_start(&self, ticket: Ticket) {
+        {
+            let mut inner = self.lock();
+            let granted = &mut inner.said.get_or_insert_default().granted;
+            // Tickets only grow, so one that comes late changes nothing.
+            *granted = (*granted).max(Some(ticket));
+        }
+        self.calls.call(Call::News);
+    }
+
+    /// The place among those that start that it was given last.
+    pub(crate) fn granted(&self) -> Option<Ticket> {
+        self.lock().said.as_ref()?.granted
+    }
+
+    /// Since when, or from when on, there is something for the task to do, if what it does is watched.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.lock().said.as_ref()?.due
+    }
+
+    /// What is wanted of it besides to stop: another run, and what its group allows.
+    pub(crate) fn take_wishes(&self) -> (bool, Option<Permit>) {
+        match &mut self.lock().said {
+            Some(said) => (std::mem::take(&mut said.restart), said.permit),
+            None => (false, None),
+        }
+    }
+
+    /// Tells a gated service what is wanted of it. Its token ends the run if that is to end.
+    pub(crate) fn set_permit(&self, permit: Permit) {
+        self.wish(|said, run| {
+            said.permit = Some(permit);
+            let halts = permit.halt >= permit.go;
+            if halts {
+                said.halted = Some((run, StopReason::Sibling));
+            }
+            halts
+        });
+    }
+
+    /// Asks for another run, at once. Before the first, that is the one.
+    pub(crate) fn request_restart(&self) {
+        self.wish(|said, run| {
+            said.restart = run > 0;
+            said.halted = Some((run, StopReason::Restart));
+            said.restart
+        });
+    }
+
+    /// Takes note of a wish, and calls the task. If the wish is that the present run ends, cancels its token.
+    fn wish(&self, take_note: impl FnOnce(&mut Said, u32) -> bool) {
+        let token = {
+            let mut inner = self.lock();
+            let run = self.runs(&inner);
+            let ends_run = take_note(inner.said.get_or_insert_default(), run);
+            // The next run must not have it: it may begin before this one is cancelled.
+            let ends_this = ends_run && is_in_run(&inner.life, run);
+            ends_this.then(|| inner.token.take()).flatten()
+        };
+        // First, so that a run which ends by the token is known to have been told to.
+        self.calls.call(Call::Wish);
+        if let Some(token) = token {
+            cancel(&token);
+        }
+    }
+
+    /// Notes that it has no task yet, and what that will decide by.
+    pub(crate) fn await_task(&self, decider: Decider) {
+        self.lock().said.get_or_insert_default().awaits_task = Some(decider);
+    }
+
+    /// What the task of a service that has had none so far is to decide by. Whoever asks has to see to it from now on.
+    pub(crate) fn begin_task(&self) -> Option<Decider> {
+        self.lock().said.as_mut()?.awaits_task.take()
+    }
+
+    /// Notes which services it starts after.
+    pub(crate) fn set_after(&self, after: Vec<Arc<str>>) {
+        self.lock().said.get_or_insert_default().after = after;
+    }
+
+    /// Which services it starts after.
+    pub(crate) fn after(&self) -> Vec<Arc<str>> {
+        let inner = self.lock();
+        inner
+            .said
+            .as_ref()
+            .map_or_else(Vec::new, |said| said.after.clone())
+    }
+
+    /// Keeps the value of a service whose task is about to be over.
+    pub(crate) fn keep(&self, dormant: Dormant) {
+        self.lock().said.get_or_insert_default().dormant = Some(dormant);
+    }
+
+    /// Takes out the value that was kept.
+    pub(crate) fn take_dormant(&self) -> Option<Dormant> {
+        self.lock().said.as_mut()?.dormant.take()
+    }
+
+    /// Drops the value that was kept, if one was: it will not begin anew.
+    pub(crate) fn drop_dormant(&self) {
+        if let Some(dormant) = self.take_dormant() {
+            if let Err(panic) = caught(|| drop(dormant)) {
+                log::drop_panicked(&self.name, "service", &panic);
+            }
+        }
+    }
+
+    /// Has whoever holds this life, or one before it, find the next.
+    pub(crate) fn set_successor(&self, next: &Arc<Self>) {
+        let successor = {
+            let mut inner = self.lock();
+            let said = inner.said.get_or_insert_default();
+            let known = said.heir_of.upgrade();
+            let successor = known.unwrap_or_else(|| Arc::new(Successor::new(Arc::clone(next))));
+            said.successor = Some(Arc::clone(&successor));
+            successor
+        };
+        successor.set(Arc::clone(next));
+        let mut inner = next.lock();
+        inner.said.get_or_insert_default().heir_of = Arc::downgrade(&successor);
+    }
+
+    /// The newest life of the service, if that is not this one.
+    pub(crate) fn successor(&self) -> Option<Arc<Self>> {
+        let successor = self.lock().said.as_ref()?.successor.clone()?;
+        Some(successor.newest())
+    }
+}
