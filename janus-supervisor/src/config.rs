@@ -216,8 +216,8 @@ impl SpawnOptions {
         self
     }
 
-    /// Sets how long this service may take to stop before it is dropped. Zero drops it at once, [`Duration::MAX`] waits for
-    /// ever. In a shutdown the supervisor's `shutdown_timeout` limits it. Default: the `shutdown_timeout`.
+    /// Sets how long this service may take to stop before it is dropped. Zero drops it at once, after the one poll in which it sees
+    /// its token; [`Duration::MAX`] waits for ever. In a shutdown the supervisor's `shutdown_timeout` limits it. Default: the `shutdown_timeout`.
     #[must_use]
     pub fn with_shutdown_grace(mut self, grace: Duration) -> Self {
         self.shutdown_grace = Some(grace);

@@ -442,7 +442,12 @@ impl Task {
             next = self.tell(now, Input::Start).after(next);
         }
         if heard.contains(Call::Abort) {
-            next = self.tell(now, Input::Abort).after(next);
+            if matches!(next, Next::Stop) {
+                // To be heard again when the run has seen its token.
+                self.cell.request_abort();
+            } else {
+                next = self.tell(now, Input::Abort).after(next);
+            }
         }
         if heard.contains(Call::Wish) {
             let (restart, permit) = self.cell.take_wishes();

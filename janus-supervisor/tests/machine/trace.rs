@@ -291,10 +291,11 @@ fn of_two_stops_the_shorter_grace_counts() {
     );
     check(
         OnFailure,
-        &[(0, Start), (10, StopWithin(0)), (10, Gone)],
+        &[(0, Start), (10, StopWithin(0)), (10, Tick), (10, Gone)],
         &[
             "0 Start: run | 1 running",
-            "10 StopWithin(0): abort | 1 stopping",
+            "10 StopWithin(0): stop until 10 | 1 stopping",
+            "10 Tick: abort",
             "10 Gone: finish | 1 aborted after 10, terminated: aborted: did not stop in time",
         ],
     );
@@ -306,6 +307,33 @@ fn of_two_stops_the_shorter_grace_counts() {
             "10 Stop: stop until 40 | 1 stopping",
             "20 StopWithin(0): abort",
         ],
+    );
+}
+
+#[test]
+fn also_without_any_grace_a_run_is_asked_before_it_is_dropped() {
+    let t0 = t0();
+    let script = [
+        (0, Start),
+        (10, Restart),
+        (10, Tick),
+        (10, Gone),
+        (10, Tick),
+    ];
+    assert_eq!(
+        played(
+            &mut machine_with(t0, config(), ms(0)),
+            t0,
+            OnFailure,
+            &script
+        ),
+        [
+            "0 Start: run | 1 running",
+            "10 Restart: stop until 10",
+            "10 Tick: abort",
+            "10 Gone: wait until 10 | 1 aborted after 10, backing off #0 0",
+            "10 Tick: run | 2 restarting, running",
+        ]
     );
 }
 

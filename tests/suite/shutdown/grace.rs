@@ -1,6 +1,8 @@
 //! How long a service may take to stop: its own grace and the supervisor's timeout, of which the shorter wins.
 
-use janus_supervisor::{JanusSupervisor, ServicePhase, SpawnOptions, TerminationReason};
+use janus_supervisor::{
+    JanusSupervisor, ServicePhase, SpawnOptions, SupervisorConfig, TerminationReason,
+};
 use janus_tests::{Recorder, Script, Turn, config, ms, secs, settle};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +55,31 @@ async fn a_run_that_ends_in_the_moment_it_is_told_needs_no_grace() {
     supervisor.trigger_shutdown();
     let report = supervisor.wait_for_drain().await;
     assert_eq!((report.drained, report.is_clean()), (1, true));
+}
+
+/// F63: also where the request comes from another thread, which tells the task first and cancels the token then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_ends_in_the_moment_it_is_told_needs_no_grace_on_several_threads_either() {
+    let none = SupervisorConfig::default()
+        .without_signal_handler()
+        .with_shutdown_timeout(ms(0))
+        .with_abort_timeout(secs(60));
+    for _ in 0..20 {
+        let supervisor = JanusSupervisor::new(none.clone());
+        let services: Vec<_> = (0..50)
+            .map(|i| Script::new(format!("{i}"), []))
+            .map(|service| supervisor.spawn_service(service).unwrap())
+            .collect();
+        assert!(supervisor.wait_ready().await);
+        let (stopped, others) = services.split_at(25);
+        for service in stopped {
+            assert_eq!(service.stop().await, TerminationReason::Cancelled);
+        }
+        supervisor.trigger_shutdown();
+        let report = supervisor.wait_for_drain().await;
+        assert_eq!(report.aborted, [""; 0]);
+        assert_eq!((report.drained, report.is_clean()), (others.len(), true));
+    }
 }
 
 /// F63

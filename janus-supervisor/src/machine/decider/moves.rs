@@ -109,7 +109,7 @@ impl Decider {
         Ok(())
     }
 
-    /// Asks a run to end, and the service with it.
+    /// Asks a run to end, and the service with it. A grace that is over by then ends with the next look at the time: the run gets to see its token first.
     pub(super) fn stop(
         &mut self,
         life: &mut ServiceLifecycle,
@@ -119,7 +119,6 @@ impl Decider {
     ) -> Result<(), TransitionError> {
         enter_stopping(life, now, step)?;
         self.state = State::Stopping { abort_at };
-        self.abort_if_due(now, step);
         Ok(())
     }
 
@@ -152,12 +151,11 @@ impl Decider {
         self.grace.end(now)
     }
 
-    /// Has the run end, but not the service.
+    /// Has the run end, but not the service. As with [`stop`](Self::stop), it gets to see its token.
     pub(super) fn halt(&mut self, now: Instant, step: &mut Step) {
         let abort_at = self.end_of_grace(now);
         self.state = State::Halting { abort_at };
         step.command = Command::Stop;
-        self.abort_if_due(now, step);
     }
 
     /// Has the run dropped, and fail with that.
