@@ -46,6 +46,9 @@ impl Display for FailureKind {
     }
 }
 
+/// Any error, as `?` makes it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
 /// One failure: what kind it was, and the error itself. Cheap to move and to clone: a pointer.
 ///
 /// The error is kept as it came. It is turned into text only when somebody reads it ([`Display`] of the failure), so a
@@ -63,47 +66,39 @@ struct Kept {
 
 /// An error, by whoever owns it.
 enum Source {
-    Own(Box<dyn Error + Send + Sync>),
+    Own(BoxError),
     Shared(Arc<dyn Error + Send + Sync>),
     /// In no failure that anybody can see.
     Dropped,
 }
 
-/// The memory that a failure was in, for the next one: see [`Failure::spend`].
-pub struct SpentFailure(Arc<Kept>);
+/// What was in the place of an error that came later. Dropping it runs the error's own code: not under a lock, therefore. A panic in that is
+/// caught.
+#[must_use = "dropping it runs the error's own code"]
+pub struct Displaced(Was);
 
-impl SpentFailure {
-    /// As [`Failure::new`], without another allocation.
-    #[must_use]
-    #[inline]
-    pub fn renew(
-        mut self,
-        kind: FailureKind,
-        error: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Failure {
-        let error = error.into();
-        match Arc::get_mut(&mut self.0) {
-            Some(kept) => {
-                kept.kind = kind;
-                kept.error = Source::Own(error);
-                Failure(self.0)
-            }
-            // Never: it was found to be nobody else's.
-            None => Failure::new(kind, error),
-        }
-    }
+enum Was {
+    Nothing,
+    /// Nobody else had it, so what came later is in the same memory.
+    Ours {
+        _dropped: Kept,
+    },
+    Shared {
+        _dropped: Failure,
+    },
 }
 
-impl fmt::Debug for SpentFailure {
+impl fmt::Debug for Displaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpentFailure").finish_non_exhaustive()
+        let was_there = !matches!(self.0, Was::Nothing);
+        f.debug_tuple("Displaced").field(&was_there).finish()
     }
 }
 
 impl Failure {
     /// A failure of the given kind. `error` is anything `?` would take: a std or thiserror error, or text.
     #[inline]
-    pub fn new(kind: FailureKind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn new(kind: FailureKind, error: impl Into<BoxError>) -> Self {
         let error = Source::Own(error.into());
         Self(Arc::new(Kept { kind, error }))
     }
@@ -132,39 +127,37 @@ impl Failure {
         }
     }
 
-    /// Drops the error, and answers the memory that it was in, for the next failure. `None` if it has another clone.
-    ///
-    /// ```
-    /// use janus_lifecycle::{Failure, FailureKind};
-    ///
-    /// let failure = Failure::new(FailureKind::Error, "broken");
-    /// let spent = failure.spend().expect("nobody else holds it");
-    /// assert_eq!(spent.renew(FailureKind::Error, "broken again").to_string(), "broken again");
-    /// ```
-    #[must_use]
+    /// Puts a new failure in a place, and in the memory of the one before it, unless somebody else has a clone of that.
     #[inline]
-    pub fn spend(mut self) -> Option<SpentFailure> {
-        Arc::get_mut(&mut self.0)?.drop_error();
-        Some(SpentFailure(self.0))
-    }
-}
-
-impl Kept {
-    #[inline]
-    fn drop_error(&mut self) {
-        // Its place is taken also if it panics. What a destructor's panic carries is of no use to anyone here, and may panic in turn
-        // when it is dropped.
-        let dropped = catch_unwind(AssertUnwindSafe(|| self.error = Source::Dropped));
-        if let Err(payload) = dropped {
-            std::mem::forget(payload);
-        }
+    pub(crate) fn put(place: &mut Option<Self>, kind: FailureKind, error: BoxError) -> Displaced {
+        let error = Source::Own(error);
+        let new = Kept { kind, error };
+        Displaced(match place {
+            None => {
+                *place = Some(Self(Arc::new(new)));
+                Was::Nothing
+            }
+            Some(Self(last)) => match Arc::get_mut(last) {
+                Some(last) => Was::Ours {
+                    _dropped: std::mem::replace(last, new),
+                },
+                None => Was::Shared {
+                    _dropped: Self(std::mem::replace(last, Arc::new(new))),
+                },
+            },
+        })
     }
 }
 
 impl Drop for Kept {
     #[inline]
     fn drop(&mut self) {
-        self.drop_error();
+        // Its place is taken also if it panics. What a destructor's panic carries is of no use to anyone here, and may panic in turn
+        // when it is dropped.
+        let dropped = catch_unwind(AssertUnwindSafe(|| self.error = Source::Dropped));
+        if let Err(payload) = dropped {
+            std::mem::forget(payload);
+        }
     }
 }
 
@@ -291,7 +284,7 @@ mod tests {
         }
     }
 
-    fn shown(error: impl Into<Box<dyn Error + Send + Sync>>) -> String {
+    fn shown(error: impl Into<BoxError>) -> String {
         Failure::new(FailureKind::Error, error).to_string()
     }
 
@@ -384,25 +377,32 @@ mod tests {
     }
 
     #[test]
-    fn a_spent_failure_is_dropped_at_once_and_makes_room_for_the_next() {
+    fn a_new_failure_takes_the_memory_of_the_one_before_unless_somebody_else_has_that() {
         let error = Arc::new(());
         let alive = Arc::downgrade(&error);
-        let failure = Failure::new(FailureKind::Error, Held(error));
-        let other = failure.clone();
-        assert!(failure.spend().is_none());
-        assert!(alive.upgrade().is_some());
-        let at = Arc::as_ptr(&other.0);
-        let spent = other.spend().unwrap();
+        let mut place = None;
+        let displaced = Failure::put(&mut place, FailureKind::Error, Held(error).into());
+        assert_eq!(format!("{displaced:?}"), "Displaced(false)");
+        let first = place.clone().unwrap();
+
+        let shared = Failure::put(&mut place, FailureKind::Panic, Bomb.into());
+        assert_eq!(format!("{shared:?}"), "Displaced(true)");
+        drop(shared);
+        assert_eq!(first.to_string(), "held");
+        drop(first);
         assert!(alive.upgrade().is_none());
-        assert_eq!(format!("{spent:?}"), "SpentFailure { .. }");
-        let next = spent.renew(FailureKind::Panic, Bomb);
-        assert_eq!(
-            (next.kind(), &*next.to_string()),
-            (FailureKind::Panic, "tick")
-        );
-        assert_eq!(Arc::as_ptr(&next.0), at);
+        let second = place.as_ref().unwrap();
+        let shown = (second.kind(), second.to_string());
+        assert_eq!(shown, (FailureKind::Panic, "tick".to_owned()));
+
+        let at = Arc::as_ptr(&second.0);
+        let bomb = Failure::put(&mut place, FailureKind::Error, "third".into());
+        let third = place.as_ref().unwrap();
+        let shown = (third.kind(), third.to_string());
+        assert_eq!(shown, (FailureKind::Error, "third".to_owned()));
+        assert_eq!(Arc::as_ptr(&third.0), at);
         // A panic of its drop is contained, too.
-        assert!(next.spend().is_some());
+        drop(bomb);
     }
 
     #[derive(Debug, thiserror::Error)]

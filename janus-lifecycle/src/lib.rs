@@ -58,7 +58,7 @@ mod snapshot;
 
 pub use event::{EventKind, Observer, RunOutcome, ServiceEvent};
 pub use exit::{Exit, TerminationReason};
-pub use failure::{ErrorChain, Failure, FailureCounts, FailureKind, SpentFailure};
+pub use failure::{BoxError, Displaced, ErrorChain, Failure, FailureCounts, FailureKind};
 pub use lifecycle::{Retry, ServiceLifecycle};
 pub use phase::{ServicePhase, TransitionError};
 pub use policy::{AfterExit, ParsePolicyError, RestartPolicy};

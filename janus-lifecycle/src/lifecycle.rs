@@ -9,8 +9,8 @@
 //! 5. A termination reason exists exactly when the phase is `Terminated`, and never changes.
 
 use crate::{
-    Failure, FailureCounts, ServiceLifecycleSnapshot, ServicePhase, TerminationReason,
-    TransitionError,
+    BoxError, Displaced, Failure, FailureCounts, FailureKind, ServiceLifecycleSnapshot,
+    ServicePhase, TerminationReason, TransitionError,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -197,17 +197,31 @@ impl ServiceLifecycle {
     /// `Running` -> `BackingOff` -> `Starting` -> `Running`, all at this moment: a run has failed, and the next follows at once. As
     /// [`transition_to_backing_off`](Self::transition_to_backing_off) with a delay of zero,
     /// [`transition_to_restarting`](Self::transition_to_restarting) and [`transition_to_running`](Self::transition_to_running), and
-    /// faster. Answers the error that is no longer the last one: dropping it runs the user's code.
+    /// faster: the failure takes the memory of the last one, unless somebody else has that. Answers the error that is no longer the last one.
     ///
     /// # Errors
     /// [`TransitionError`] from any other phase; the failure is then not counted.
+    ///
+    /// ```
+    /// use janus_lifecycle::{FailureKind, ServiceLifecycle};
+    /// use std::time::Instant;
+    ///
+    /// let now = Instant::now();
+    /// let mut life = ServiceLifecycle::new(now, "api");
+    /// life.transition_to_running(now)?;
+    /// drop(life.transition_to_next_run(now, 1, FailureKind::Error, "broken".into())?);
+    /// assert_eq!((life.start_count(), life.attempt()), (2, 1));
+    /// assert_eq!(life.last_error().as_deref(), Some("broken"));
+    /// # Ok::<(), janus_lifecycle::TransitionError>(())
+    /// ```
     #[inline]
     pub fn transition_to_next_run(
         &mut self,
         now: Instant,
         attempt: u32,
-        failure: Failure,
-    ) -> Result<Option<Failure>, TransitionError> {
+        kind: FailureKind,
+        error: BoxError,
+    ) -> Result<Displaced, TransitionError> {
         if !matches!(self.state, State::Running) {
             let from = self.phase();
             let to = ServicePhase::BackingOff;
@@ -217,7 +231,9 @@ impl ServiceLifecycle {
         self.phase_since = self.phase_since.max(now);
         self.attempt = attempt;
         self.start_count = self.start_count.saturating_add(1);
-        Ok(self.record_failure(failure))
+        let failures = self.failures.get_or_insert_default();
+        failures.counts.record(kind);
+        Ok(Failure::put(&mut failures.last, kind, error))
     }
 
     /// `Starting`, `Running` or `BackingOff` -> `Stopping`.

@@ -47,9 +47,19 @@ impl RestartPolicy {
         match (self, exit) {
             (Self::Always, Exit::Clean) => AfterExit::RunAgain,
             (Self::OnFailure | Self::Never, Exit::Clean) => AfterExit::Complete,
-            (Self::Always | Self::OnFailure, Exit::Failed(_)) => AfterExit::BackOff,
-            (Self::Never, Exit::Failed(_)) => AfterExit::GiveUp,
+            (_, Exit::Failed(_)) if self.retries() => AfterExit::BackOff,
+            (_, Exit::Failed(_)) => AfterExit::GiveUp,
             (Self::Always | Self::OnFailure | Self::Never, Exit::Permanent(_)) => AfterExit::GiveUp,
+        }
+    }
+
+    /// Whether it answers [`AfterExit::BackOff`] to a run that failed.
+    #[must_use]
+    #[inline]
+    pub const fn retries(self) -> bool {
+        match self {
+            Self::Always | Self::OnFailure => true,
+            Self::Never => false,
         }
     }
 

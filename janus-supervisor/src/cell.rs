@@ -12,11 +12,12 @@ mod said;
 pub(crate) use calls::{Call, Heard};
 
 use crate::driver::logged;
+
 use crate::machine::{Command, Decider, Shortcut, Step};
 use crate::notify::StopReason;
 use crate::{
-    CancellationToken, Exit, Failure, RestartPolicy, ServiceLifecycle, ServiceLifecycleSnapshot,
-    ServicePhase, TerminationReason, TransitionError,
+    BoxError, CancellationToken, Displaced, Exit, Failure, FailureKind, RestartPolicy,
+    ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase, TerminationReason, TransitionError,
 };
 use calls::Calls;
 use said::Said;
@@ -205,19 +206,20 @@ impl ServiceCell {
         &self,
         decider: &mut Decider,
         now: Instant,
-        failure: Failure,
+        kind: FailureKind,
+        error: BoxError,
         mut step: Option<&mut Step>,
-    ) -> Result<Shortcut<(CancellationToken, Option<Failure>), Failure>, TransitionError> {
+    ) -> Result<Shortcut<(CancellationToken, Displaced), BoxError>, TransitionError> {
         let mut inner = self.lock();
         if let Some(step) = &mut step {
             step.first_seq = inner.next_seq;
         }
-        match decider.again(&mut inner.life, now, failure, step)? {
+        match decider.again(&mut inner.life, now, kind, error, step)? {
             Shortcut::Taken(displaced) => {
                 inner.next_seq += u64::from(Decider::AGAIN.events);
                 Ok(Shortcut::Taken((self.begin_run(inner), displaced)))
             }
-            Shortcut::Closed(failure) => Ok(Shortcut::Closed(failure)),
+            Shortcut::Closed(error) => Ok(Shortcut::Closed(error)),
         }
     }
 

@@ -3,8 +3,8 @@
 use crate::cell::ServiceCell;
 use crate::machine::Checks;
 use crate::{
-    ConfigError, ErrorChain, Exit, Failure, FailureKind, Intensity, ServicePhase, ShutdownReport,
-    TerminationReason,
+    BoxError, ConfigError, ErrorChain, Exit, Failure, FailureKind, Intensity, ServicePhase,
+    ShutdownReport, TerminationReason,
 };
 use std::any::Any;
 use std::error::Error;
@@ -33,8 +33,18 @@ use std::time::Duration;
 /// assert!(port("0").unwrap_err().is_permanent());
 /// ```
 pub struct ServiceError {
-    error: Box<dyn Error + Send + Sync>,
-    permanent: bool,
+    error: BoxError,
+    outlook: Outlook,
+}
+
+/// Whether another run may end better.
+///
+/// A word long, as all else in a [`ServiceError`]: padding is slow to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+enum Outlook {
+    Temporary,
+    Permanent,
 }
 
 impl ServiceError {
@@ -42,14 +52,14 @@ impl ServiceError {
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             error: error.into(),
-            permanent: false,
+            outlook: Outlook::Temporary,
         }
     }
 
     /// An error that every run would meet again, such as a bad configuration: it is never retried, whatever the policy.
     pub fn permanent(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
-            permanent: true,
+            outlook: Outlook::Permanent,
             ..Self::new(error)
         }
     }
@@ -57,27 +67,13 @@ impl ServiceError {
     /// Whether it is never retried.
     #[must_use]
     pub const fn is_permanent(&self) -> bool {
-        self.permanent
+        matches!(self.outlook, Outlook::Permanent)
     }
 
     /// The error itself, to downcast or to walk.
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.error
-    }
-
-    /// How the run ended that returns this. `fail` makes a failure of the error.
-    #[inline]
-    pub(crate) fn into_exit(
-        self,
-        fail: impl FnOnce(Box<dyn Error + Send + Sync>) -> Failure,
-    ) -> Exit {
-        let failure = fail(self.error);
-        if self.permanent {
-            Exit::Permanent(failure)
-        } else {
-            Exit::Failed(failure)
-        }
     }
 }
 
@@ -87,9 +83,39 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for ServiceError {
     }
 }
 
+/// How a run ended by itself: an [`Exit`] whose error nobody shares yet. As a [`ServiceError`], without padding.
+#[derive(Debug)]
+pub(crate) enum RunEnd {
+    Clean,
+    Failed(BoxError),
+    Panicked(BoxError),
+    Permanent(BoxError),
+}
+
+impl From<ServiceError> for RunEnd {
+    #[inline]
+    fn from(ServiceError { error, outlook }: ServiceError) -> Self {
+        match outlook {
+            Outlook::Temporary => Self::Failed(error),
+            Outlook::Permanent => Self::Permanent(error),
+        }
+    }
+}
+
+impl From<RunEnd> for Exit {
+    fn from(end: RunEnd) -> Self {
+        match end {
+            RunEnd::Clean => Self::Clean,
+            RunEnd::Failed(error) => Self::Failed(Failure::new(FailureKind::Error, error)),
+            RunEnd::Panicked(error) => Self::Failed(Failure::new(FailureKind::Panic, error)),
+            RunEnd::Permanent(error) => Self::Permanent(Failure::new(FailureKind::Error, error)),
+        }
+    }
+}
+
 impl From<ServiceError> for Exit {
     fn from(error: ServiceError) -> Self {
-        error.into_exit(|error| Failure::new(FailureKind::Error, error))
+        RunEnd::from(error).into()
     }
 }
 
@@ -103,7 +129,7 @@ impl fmt::Debug for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServiceError")
             .field("error", &format_args!("{self}"))
-            .field("permanent", &self.permanent)
+            .field("permanent", &self.is_permanent())
             .finish()
     }
 }

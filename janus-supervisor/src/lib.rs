@@ -126,9 +126,9 @@ pub use janus_backoff::{
     BackoffAction, BackoffConfig, BackoffState, ConfigError, Jitter, SlidingWindow,
 };
 pub use janus_lifecycle::{
-    AfterExit, ErrorChain, EventKind, Exit, Failure, FailureCounts, FailureKind, Observer,
-    ParsePolicyError, RestartPolicy, Retry, RunOutcome, ServiceEvent, ServiceLifecycle,
-    ServiceLifecycleSnapshot, ServicePhase, SpentFailure, TerminationReason, TransitionError,
+    AfterExit, BoxError, Displaced, ErrorChain, EventKind, Exit, Failure, FailureCounts,
+    FailureKind, Observer, ParsePolicyError, RestartPolicy, Retry, RunOutcome, ServiceEvent,
+    ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase, TerminationReason, TransitionError,
 };
 pub use machine::{AutoShutdown, Intensity, Readiness, Strategy};
 pub use metrics::{MetricsSnapshot, SupervisorMetrics};

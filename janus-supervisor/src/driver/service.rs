@@ -7,7 +7,8 @@
 //! 3. A stop is seen in the same poll as whatever else has happened, and is told first.
 
 use super::task::{Next, Task};
-use crate::{CancellationToken, Exit, FailureKind, JanusService, ServiceError};
+use crate::error::RunEnd;
+use crate::{CancellationToken, JanusService, ServiceError};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -48,7 +49,11 @@ where
     let mut next = task.begin_turn();
     loop {
         let polled = match next {
-            Next::Run(token) => {
+            Next::Run => {
+                let Some(token) = task.take_token() else {
+                    next = Next::Wait;
+                    continue;
+                };
                 let mut has_begun = false;
                 let begin = || {
                     let run = begin(token);
@@ -69,8 +74,8 @@ where
                 Poll::Pending => Poll::Pending,
             },
             Next::Wait => poll_run(task, None::<fn() -> F>, run.as_mut(), cx),
-            Next::RunLater(token) => {
-                task.put_off(token, cx);
+            Next::RunLater => {
+                task.put_off(cx);
                 return Poll::Pending;
             }
             Next::Ask { spread } => {
@@ -102,10 +107,10 @@ where
 /// Polls the run, if there is one. Begins it first, if it is to begin, and drops it when it is over.
 fn poll_run<F>(
     task: &mut Task,
-    begin: Option<impl FnOnce() -> F>,
+    mut begin: Option<impl FnOnce() -> F>,
     mut run: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
-) -> Poll<Exit>
+) -> Poll<RunEnd>
 where
     F: Future<Output = Result<(), ServiceError>>,
 {
@@ -114,15 +119,17 @@ where
     }
     let mut result = None;
     // In one go: everything in here is the user's. With nothing around it that a panic would have to pass by.
-    let polled = task.inside(|| {
-        if let Some(begin) = begin {
+    let mut poll = || {
+        if let Some(begin) = begin.take() {
             run.set(Some(begin()));
         }
         if let Some(Poll::Ready(ended)) = run.as_mut().as_pin_mut().map(|run| run.poll(cx)) {
             result = Some(ended);
             run.set(None);
         }
-    });
+    };
+    // By reference, which is quicker to hand on.
+    let polled = task.inside(&mut poll);
     let panic = polled.err();
     if panic.is_some() {
         let _one_is_enough = task.inside(|| run.set(None));
@@ -130,13 +137,8 @@ where
     match (result, panic) {
         (None, None) => Poll::Pending,
         // A panic of its drop is not worth more than an error.
-        (Some(Err(error)), _) => {
-            Poll::Ready(error.into_exit(|error| task.failure(FailureKind::Error, error)))
-        }
-        (_, Some(panic)) => {
-            let failure = task.failure(FailureKind::Panic, panic.into());
-            Poll::Ready(Exit::Failed(failure))
-        }
-        (Some(Ok(())), None) => Poll::Ready(Exit::Clean),
+        (Some(Err(error)), _) => Poll::Ready(error.into()),
+        (_, Some(panic)) => Poll::Ready(RunEnd::Panicked(panic.into())),
+        (Some(Ok(())), None) => Poll::Ready(RunEnd::Clean),
     }
 }

@@ -11,16 +11,15 @@ use super::timer::Timer;
 use super::way::Way;
 use super::{caught, logged};
 use crate::cell::{Call, Heard, ServiceCell};
-use crate::error::CheckError;
+use crate::error::{CheckError, RunEnd};
 use crate::log::{self, FailureLog};
 use crate::machine::{Command, Decider, Ended, Input, Shortcut, Step, Turn, Turns};
 use crate::revival::Dormant;
 use crate::shared::Member;
 use crate::{
-    AfterExit, CancellationToken, EventKind, Exit, Failure, FailureKind, JanusService, PanicError,
-    ServiceLifecycle, SpentFailure, TransitionError, clock,
+    BoxError, CancellationToken, EventKind, Exit, Failure, FailureKind, JanusService, PanicError,
+    ServiceLifecycle, TransitionError, clock,
 };
-use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -33,6 +32,8 @@ pub(crate) struct Task {
     cell: Arc<ServiceCell>,
     ambient: Ambient,
     decider: Decider,
+    /// What the next run is to begin with.
+    token: Option<CancellationToken>,
     /// Few tasks have any of it.
     rare: Option<Box<Rare>>,
     /// Dropped last.
@@ -51,10 +52,8 @@ struct Rare {
     turns: Turns,
     /// How to give way between them, once that was needed.
     way: Option<Way>,
-    /// What a run is to begin with that was put off.
-    put_off: Option<CancellationToken>,
-    /// Room for the next failure.
-    spent: Option<SpentFailure>,
+    /// A run was put off until the next turn.
+    put_off: bool,
 }
 
 impl Rare {
@@ -69,18 +68,18 @@ impl Rare {
             timer: Timer::default(),
             turns: Turns::new(),
             way: None,
-            put_off: None,
-            spent: None,
+            put_off: false,
         })
     }
 }
 
-/// What to do next.
+/// What to do next. Small: it is handed on at every restart.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Next {
-    /// Begin a run, with this token.
-    Run(CancellationToken),
+    /// Begin a run.
+    Run,
     /// The same when others have had their turn.
-    RunLater(CancellationToken),
+    RunLater,
     /// Tell the run to end.
     Stop,
     /// Drop the run.
@@ -128,6 +127,7 @@ impl Task {
             cell,
             shared,
             decider,
+            token: None,
             rare: None,
         }
     }
@@ -162,7 +162,11 @@ impl Task {
             Some(rare) => {
                 rare.turns.begin();
                 // It has been told of as begun: if it is to stop by now, its token says so.
-                rare.put_off.take().map_or(Next::Wait, Next::Run)
+                if std::mem::take(&mut rare.put_off) {
+                    Next::Run
+                } else {
+                    Next::Wait
+                }
             }
             None if self.decider.is_new() => self.begin(),
             None => Next::Wait,
@@ -179,7 +183,7 @@ impl Task {
             match self.cell.begin(&mut self.decider, now) {
                 Ok(Shortcut::Taken(token)) => {
                     self.count(Decider::BEGIN);
-                    return Next::Run(token);
+                    return self.run_with(token);
                 }
                 Ok(Shortcut::Closed(())) => {}
                 Err(fault) => return self.fault(fault),
@@ -193,9 +197,22 @@ impl Task {
         self.cell.cancel_run();
     }
 
+    /// A run is to begin, with this token.
+    #[inline]
+    fn run_with(&mut self, token: CancellationToken) -> Next {
+        self.token = Some(token);
+        Next::Run
+    }
+
+    /// What the run is to begin with that [`Next::Run`] says.
+    #[inline]
+    pub(super) const fn take_token(&mut self) -> Option<CancellationToken> {
+        self.token.take()
+    }
+
     /// Has the run begin when others have had their turn.
-    pub(super) fn put_off(&mut self, token: CancellationToken, cx: &mut Context<'_>) {
-        self.rare().put_off = Some(token);
+    pub(super) fn put_off(&mut self, cx: &mut Context<'_>) {
+        self.rare().put_off = true;
         // Nobody else needs to wake it: what others want is heard in the next turn.
         self.give_way(cx);
     }
@@ -225,30 +242,17 @@ impl Task {
         }
     }
 
-    /// What a run has failed with.
-    #[inline]
-    pub(super) fn failure(
-        &mut self,
-        kind: FailureKind,
-        error: Box<dyn Error + Send + Sync>,
-    ) -> Failure {
-        match self.rare.as_mut().and_then(|rare| rare.spent.take()) {
-            Some(spent) => spent.renew(kind, error),
-            None => Failure::new(kind, error),
-        }
-    }
-
     /// The run is over. What it has left behind may not be.
     #[inline]
-    pub(super) fn ended(&mut self, exit: Exit) -> Next {
+    pub(super) fn ended(&mut self, end: RunEnd) -> Next {
         if !self.cell.is_held() {
-            return self.again(exit).unwrap_or_else(|exit| self.over(exit));
+            return self.again(end).unwrap_or_else(|end| self.over(end.into()));
         }
         let next = match self.cell.heard() {
             Some(heard) => self.hear(clock::now(), heard),
             None => Next::Wait,
         };
-        self.wait_for_leftovers(Left::Ended(exit));
+        self.wait_for_leftovers(Left::Ended(end.into()));
         next
     }
 
@@ -375,49 +379,55 @@ impl Task {
         })
     }
 
-    /// Has another run follow at once where a run has failed and nobody wants anything else. Answers the exit where that is not so.
+    /// Has another run follow at once where a run has failed and nobody wants anything else. Answers the end where that is not so.
     #[inline]
-    fn again(&mut self, exit: Exit) -> Result<Next, Exit> {
-        let is_retried = self.cell.policy.after(&exit) == AfterExit::BackOff;
-        match exit {
-            Exit::Failed(failure)
-                if is_retried && !self.cell.is_called() && !self.shared.has_relations() =>
-            {
-                self.fail_at_once(failure).map_err(Exit::Failed)
-            }
-            exit => Err(exit),
+    fn again(&mut self, end: RunEnd) -> Result<Next, RunEnd> {
+        let cell = &self.cell;
+        if !cell.policy.retries() || cell.is_called() || self.shared.has_relations() {
+            return Err(end);
+        }
+        match end {
+            RunEnd::Failed(error) => self
+                .fail_at_once(FailureKind::Error, error)
+                .map_err(RunEnd::Failed),
+            RunEnd::Panicked(error) => self
+                .fail_at_once(FailureKind::Panic, error)
+                .map_err(RunEnd::Panicked),
+            RunEnd::Clean | RunEnd::Permanent(_) => Err(end),
         }
     }
 
     #[inline]
-    fn fail_at_once(&mut self, failure: Failure) -> Result<Next, Failure> {
+    fn fail_at_once(&mut self, kind: FailureKind, error: BoxError) -> Result<Next, BoxError> {
         let now = clock::now();
         if self.is_heard() {
-            return self.fail_at_once_aloud(now, failure);
+            return self.fail_at_once_aloud(now, kind, error);
         }
-        match self.cell.again(&mut self.decider, now, failure, None) {
-            Ok(Shortcut::Taken((token, displaced))) => {
-                // Dropped here, where it holds nobody up.
-                self.rare().spent = displaced.and_then(Failure::spend);
+        match self.cell.again(&mut self.decider, now, kind, error, None) {
+            Ok(Shortcut::Taken((token, _dropped_here))) => {
                 self.count(Decider::AGAIN);
                 Ok(self.in_turn(now, token))
             }
-            Ok(Shortcut::Closed(failure)) => Err(failure),
+            Ok(Shortcut::Closed(error)) => Err(error),
             Err(fault) => Ok(self.fault(fault)),
         }
     }
 
     /// The same where somebody listens.
-    fn fail_at_once_aloud(&mut self, now: Instant, failure: Failure) -> Result<Next, Failure> {
+    fn fail_at_once_aloud(
+        &mut self,
+        now: Instant,
+        kind: FailureKind,
+        error: BoxError,
+    ) -> Result<Next, BoxError> {
         let mut step = Step::new(true);
         let decider = &mut self.decider;
-        match self.cell.again(decider, now, failure, Some(&mut step)) {
-            Ok(Shortcut::Taken((token, displaced))) => {
-                step.displaced = displaced;
+        match self.cell.again(decider, now, kind, error, Some(&mut step)) {
+            Ok(Shortcut::Taken((token, _dropped_here))) => {
                 self.tell_all(now, &mut step);
                 Ok(self.in_turn(now, token))
             }
-            Ok(Shortcut::Closed(failure)) => Err(failure),
+            Ok(Shortcut::Closed(error)) => Err(error),
             Err(fault) => Ok(self.fault(fault)),
         }
     }
@@ -425,10 +435,11 @@ impl Task {
     /// Begins a run that follows at once, and leaves room for others.
     #[inline]
     fn in_turn(&mut self, now: Instant, token: CancellationToken) -> Next {
+        let run = self.run_with(token);
         if self.rare().turns.goes_on(now) {
-            Next::Run(token)
+            run
         } else {
-            Next::RunLater(token)
+            Next::RunLater
         }
     }
 
@@ -484,7 +495,7 @@ impl Task {
         };
         if granted {
             let begins = self.tell(now, Input::Turn(Turn::Go));
-            if matches!(begins, Next::Run(_)) {
+            if matches!(begins, Next::Run) {
                 return begins;
             }
         }
@@ -551,7 +562,7 @@ impl Task {
             self.give_up();
         }
         match command {
-            Command::Run => token.map_or(Next::Wait, Next::Run),
+            Command::Run => token.map_or(Next::Wait, |token| self.run_with(token)),
             Command::Ask { spread } => Next::Ask { spread },
             Command::Wait => Next::Wait,
             Command::Stop => Next::Stop,

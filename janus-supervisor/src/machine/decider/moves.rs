@@ -265,18 +265,22 @@ impl Decider {
         Ok(())
     }
 
-    /// What there is to tell when a run has failed and the next follows at once.
+    /// What there is to tell when this run has failed and the next has followed at once.
     pub(super) fn tell_again(
         &self,
         life: &ServiceLifecycle,
         now: Instant,
-        attempt: u32,
-        failure: &Failure,
+        run: u32,
         step: &mut Step,
     ) {
-        let (run, next) = (life.start_count(), life.start_count().saturating_add(1));
-        let delay = Duration::ZERO;
-        self.tell_run_ended(life, now, || RunOutcome::Failed(failure.clone()), step);
+        let (next, attempt, delay) = (life.start_count(), life.attempt(), Duration::ZERO);
+        let ran_for = now.saturating_duration_since(self.since);
+        if let Some(failure) = life.last_failure() {
+            step.tell(run, Counted::Otherwise, || EventKind::RunEnded {
+                outcome: RunOutcome::Failed(failure.clone()),
+                ran_for,
+            });
+        }
         step.tell(run, Counted::Otherwise, || EventKind::BackingOff {
             attempt,
             delay,

@@ -121,7 +121,7 @@ proptest! {
             let mut short_cut = Step::new(true);
             let again = short
                 .decider
-                .again(&mut short.life, now, failure(), Some(&mut short_cut))
+                .again(&mut short.life, now, FailureKind::Error, "broken".into(), Some(&mut short_cut))
                 .expect("the table has every move");
             let mut the_long_way = long.fail(now);
             if let Shortcut::Taken(_) = again {

@@ -6,7 +6,10 @@
 use super::{Decider, State};
 use crate::machine::protocol::Step;
 use crate::machine::tally::Tally;
-use janus_lifecycle::{Exit, Failure, ServiceLifecycle, TerminationReason, TransitionError};
+use janus_lifecycle::{
+    BoxError, Displaced, Exit, Failure, FailureKind, ServiceLifecycle, TerminationReason,
+    TransitionError,
+};
 use std::time::Instant;
 
 /// Whether a short cut was open.
@@ -70,17 +73,18 @@ impl Decider {
         &mut self,
         life: &mut ServiceLifecycle,
         now: Instant,
-        failure: Failure,
+        kind: FailureKind,
+        error: BoxError,
         step: Option<&mut Step>,
-    ) -> Result<Shortcut<Option<Failure>, Failure>, TransitionError> {
+    ) -> Result<Shortcut<Displaced, BoxError>, TransitionError> {
         if !self.is_plain_run() || !self.retries.retry_at_once(now) {
-            return Ok(Shortcut::Closed(failure));
+            return Ok(Shortcut::Closed(error));
         }
-        let attempt = self.retries.attempt();
+        let (run, attempt) = (life.start_count(), self.retries.attempt());
+        let displaced = life.transition_to_next_run(now, attempt, kind, error)?;
         if let Some(step) = step {
-            self.tell_again(life, now, attempt, &failure, step);
+            self.tell_again(life, now, run, step);
         }
-        let displaced = life.transition_to_next_run(now, attempt, failure)?;
         self.retries.record_start(now);
         self.since = now;
         Ok(Shortcut::Taken(displaced))
