@@ -34,8 +34,9 @@ pub trait JanusService: Send + Sync + 'static {
     /// Asked once, when the service is spawned.
     fn name(&self) -> &str;
 
-    /// The same to share: its supervisor keeps this. A service that has its name in an `Arc` can give that away, and save a copy.
-    fn shared_name(&self) -> Arc<str> {
+    /// The same to keep, asked instead of it when the service is spawned. Nobody asks for its name after that, so a service that has
+    /// it in an `Arc` can give that away, and save a copy.
+    fn take_name(&mut self) -> Arc<str> {
         self.name().into()
     }
 
@@ -67,8 +68,8 @@ impl<S: JanusService> JanusService for Box<S> {
         (**self).name()
     }
 
-    fn shared_name(&self) -> Arc<str> {
-        (**self).shared_name()
+    fn take_name(&mut self) -> Arc<str> {
+        (**self).take_name()
     }
 
     fn restart_policy(&self) -> RestartPolicy {
@@ -88,8 +89,11 @@ impl<S: JanusService> JanusService for Arc<S> {
         (**self).name()
     }
 
-    fn shared_name(&self) -> Arc<str> {
-        (**self).shared_name()
+    fn take_name(&mut self) -> Arc<str> {
+        match Self::get_mut(self) {
+            Some(service) => service.take_name(),
+            None => (**self).name().into(),
+        }
     }
 
     fn restart_policy(&self) -> RestartPolicy {
@@ -109,7 +113,7 @@ type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<(), ServiceError>> + Sen
 /// [`JanusService`] in a form that can be a trait object. Costs one allocation a run.
 trait ErasedService: Send + Sync {
     fn name(&self) -> &str;
-    fn shared_name(&self) -> Arc<str>;
+    fn take_name(&mut self) -> Arc<str>;
     fn restart_policy(&self) -> RestartPolicy;
     fn run(&self, cancel: CancellationToken) -> BoxFuture<'_>;
 }
@@ -119,8 +123,8 @@ impl<S: JanusService> ErasedService for S {
         JanusService::name(self)
     }
 
-    fn shared_name(&self) -> Arc<str> {
-        JanusService::shared_name(self)
+    fn take_name(&mut self) -> Arc<str> {
+        JanusService::take_name(self)
     }
 
     fn restart_policy(&self) -> RestartPolicy {
@@ -160,8 +164,8 @@ impl JanusService for BoxService {
         self.0.name()
     }
 
-    fn shared_name(&self) -> Arc<str> {
-        self.0.shared_name()
+    fn take_name(&mut self) -> Arc<str> {
+        self.0.take_name()
     }
 
     fn restart_policy(&self) -> RestartPolicy {
@@ -185,7 +189,8 @@ impl fmt::Debug for BoxService {
 /// A service made of a closure: see [`service_fn`].
 #[derive(Clone)]
 pub struct ServiceFn<F> {
-    name: Arc<str>,
+    /// Until its supervisor takes it.
+    name: Option<Arc<str>>,
     policy: RestartPolicy,
     run: F,
 }
@@ -215,7 +220,7 @@ where
     Fut: Future<Output = Result<(), ServiceError>> + Send,
 {
     ServiceFn {
-        name: name.into(),
+        name: Some(name.into()),
         policy: RestartPolicy::default(),
         run,
     }
@@ -236,11 +241,11 @@ where
     Fut: Future<Output = Result<(), ServiceError>> + Send,
 {
     fn name(&self) -> &str {
-        &self.name
+        self.name.as_deref().unwrap_or_default()
     }
 
-    fn shared_name(&self) -> Arc<str> {
-        Arc::clone(&self.name)
+    fn take_name(&mut self) -> Arc<str> {
+        self.name.take().unwrap_or_default()
     }
 
     fn restart_policy(&self) -> RestartPolicy {

@@ -94,10 +94,10 @@ impl JanusSupervisor {
     /// As [`spawn_service`](Self::spawn_service), and an invalid backoff in the options.
     pub fn spawn_service_with_options(
         &self,
-        service: impl JanusService,
+        mut service: impl JanusService,
         options: SpawnOptions,
     ) -> Result<ServiceHandle, SpawnError> {
-        let (name, policy) = caught(|| (service.shared_name(), service.restart_policy()))
+        let (name, policy) = caught(|| (service.take_name(), service.restart_policy()))
             .map_err(|source| SpawnError::Panicked { source })?;
         let (handle, task, runtime) = self.register(name, policy, options)?;
         drop(runtime.spawn(drive(task, service)));

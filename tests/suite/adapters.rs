@@ -133,6 +133,27 @@ async fn a_service_in_a_box_is_the_service() {
     }
 }
 
+/// A supervisor takes the name without a copy from whoever has it to give, in any box; what somebody else can ask, too, keeps it.
+#[test]
+fn a_name_is_given_away_where_nobody_else_can_ask_for_it() {
+    let name: Arc<str> = "one".into();
+    let service = || service_fn(Arc::clone(&name), cancelled);
+    let mut shapes = [
+        BoxService::new(service()),
+        BoxService::new(Box::new(service())),
+        BoxService::new(Arc::new(service())),
+        BoxService::new(BoxService::new(service())),
+    ];
+    for shape in &mut shapes {
+        assert!(Arc::ptr_eq(&shape.take_name(), &name), "{shape:?}");
+        assert_eq!(shape.name(), "");
+    }
+    let shared = Arc::new(service());
+    assert_eq!(&*Arc::clone(&shared).take_name(), "one");
+    assert_eq!(shared.name(), "one");
+    assert_eq!(&*Plain.take_name(), "plain");
+}
+
 #[tokio::test(start_paused = true)]
 async fn different_services_fit_one_list() {
     let recorder = Arc::new(Recorder::default());
