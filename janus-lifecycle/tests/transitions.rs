@@ -155,6 +155,36 @@ fn an_illegal_move_is_an_error_and_changes_nothing() {
 }
 
 #[test]
+fn the_next_run_is_three_moves_in_one_and_follows_only_a_run() {
+    let t0 = t0();
+    let (now, later) = (t0 + TRY_AT, t0 + 30 * S);
+    for from in ServicePhase::ALL {
+        let (mut one, mut three) = (driven_to(from, t0).unwrap(), driven_to(from, t0).unwrap());
+        let error = "second".into();
+        let told = one.transition_to_next_run(now, 2, FailureKind::Panic, error);
+        if from == ServicePhase::Running {
+            drop(told.unwrap());
+            let retry = Retry {
+                at: now,
+                attempt: 2,
+            };
+            let failure = Failure::new(FailureKind::Panic, "second");
+            three
+                .transition_to_backing_off(now, retry, Some(failure))
+                .unwrap();
+            three.transition_to_restarting(now).unwrap();
+            three.transition_to_running(now).unwrap();
+        } else {
+            let to = ServicePhase::BackingOff;
+            assert_eq!(told.unwrap_err(), TransitionError { from, to });
+        }
+        assert_eq!(one.snapshot(later), three.snapshot(later), "{from}");
+        assert_eq!(one.failures(), three.failures(), "{from}");
+        assert_eq!(format!("{one:?}"), format!("{three:?}"), "{from}");
+    }
+}
+
+#[test]
 fn a_second_termination_does_not_change_the_reason() {
     let t0 = t0();
     let mut feed = driven_to(ServicePhase::Terminated, t0).unwrap();
