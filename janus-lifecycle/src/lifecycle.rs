@@ -373,8 +373,12 @@ impl ServiceLifecycle {
     /// Time spent in `Running`, over all runs, up to `now`.
     #[must_use]
     pub fn cumulative_running_time(&self, now: Instant) -> Duration {
+        self.running_time_at(self.age(now))
+    }
+
+    fn running_time_at(&self, age: Duration) -> Duration {
         match self.state {
-            State::Running => self.uptime.rest(self.age(now)).as_duration(),
+            State::Running => self.uptime.rest(age).as_duration(),
             State::Starting
             | State::BackingOff(_)
             | State::Stopping
@@ -416,16 +420,26 @@ impl ServiceLifecycle {
     /// All of the above as plain data, for `now`. Formats the last error.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> ServiceLifecycleSnapshot {
+        let mut snapshot = self.snapshot_without_error(now);
+        snapshot.last_error = self.last_error();
+        snapshot
+    }
+
+    /// The same without the text of the last error: where the error's own code must not run, as under a lock.
+    #[must_use]
+    pub fn snapshot_without_error(&self, now: Instant) -> ServiceLifecycleSnapshot {
+        let age = self.age(now);
         ServiceLifecycleSnapshot {
-            service_name: self.name.to_string(),
+            // Not `to_string`, which formats what an `Arc` points to.
+            service_name: (*self.name).to_owned(),
             phase: self.phase(),
             start_count: self.start_count,
             attempt: self.attempt,
             total_failures: self.total_failures(),
-            last_error: self.last_error(),
+            last_error: None,
             last_failure_kind: self.last_failure().map(Failure::kind),
-            cumulative_running_secs: self.cumulative_running_time(now).as_secs_f64(),
-            age_secs: self.age(now).as_secs_f64(),
+            cumulative_running_secs: self.running_time_at(age).as_secs_f64(),
+            age_secs: age.as_secs_f64(),
             time_in_phase_secs: self.time_in_current_phase(now).as_secs_f64(),
             next_retry_secs: self.retry().map(|retry| {
                 let now = now.max(self.phase_since);

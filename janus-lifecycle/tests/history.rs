@@ -194,6 +194,10 @@ fn a_snapshot_says_what_the_accessors_say() {
         snapshot.termination_reason.as_deref(),
         Some("circuit breaker open (3/3 failures)")
     );
+    let mut without = feed.snapshot_without_error(t0 + 6 * S);
+    assert_eq!(without.last_error.take(), None);
+    without.last_error = feed.last_error();
+    assert_eq!(without, snapshot);
 }
 
 #[test]

@@ -290,16 +290,17 @@ impl ServiceCell {
     }
 
     pub(crate) fn snapshot(&self, now: Instant) -> ServiceLifecycleSnapshot {
-        let (lifecycle, status) = {
+        let (mut snapshot, last_failure, status) = {
             let inner = self.lock();
-            let lifecycle = &inner.life;
+            let life = &inner.life;
             let status = inner.said.as_ref().and_then(|said| said.status.clone());
-            let status = status.filter(|(run, _)| is_in_run(lifecycle, *run));
-            (lifecycle.clone(), status)
+            let status = status.filter(|(run, _)| is_in_run(life, *run));
+            let last_failure = life.last_failure().cloned();
+            (life.snapshot_without_error(now), last_failure, status)
         };
-        // The last error is formatted from a copy, outside the lock.
-        let mut snapshot = lifecycle.snapshot(now);
-        snapshot.status = status.map(|(_, text)| text.to_string());
+        // Outside the lock: it is the user's to format.
+        snapshot.last_error = last_failure.map(|failure| failure.to_string());
+        snapshot.status = status.map(|(_, text)| (*text).to_owned());
         snapshot.stuck = self.stuck.load(Ordering::Relaxed) && !self.is_finished();
         snapshot
     }
