@@ -225,6 +225,8 @@ impl ServiceLifecycle {
         if !matches!(self.state, State::Running) {
             let from = self.phase();
             let to = ServicePhase::BackingOff;
+            // As a failure, whose drop contains a panic of the error's.
+            drop(Failure::new(kind, error));
             return Err(TransitionError { from, to });
         }
         // Its uptime goes on.

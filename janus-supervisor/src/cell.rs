@@ -96,7 +96,7 @@ struct Inner {
     life: ServiceLifecycle,
     /// The number of the service's next event.
     next_seq: u64,
-    /// The token that the last run was given, unless it was taken out to be cancelled.
+    /// The token that the last run was given.
     token: Option<CancellationToken>,
     /// What was said and asked, for services that have anything to do with that.
     said: Option<Box<Said>>,
@@ -246,9 +246,11 @@ impl ServiceCell {
     #[inline]
     fn begin_run(&self, mut inner: MutexGuard<'_, Inner>) -> CancellationToken {
         self.begun.store(true, Ordering::Relaxed);
+        let said = inner.said.as_mut();
+        let is_spent = said.is_some_and(|said| std::mem::take(&mut said.token_is_spent));
         // Whoever cancelled it, it has done its work, and the next run gets a fresh one.
         let unused = inner.token.as_ref().filter(|token| !token.is_cancelled());
-        if let Some(token) = unused {
+        if let Some(token) = unused.filter(|_| !is_spent) {
             return token.clone();
         }
         let token = CancellationToken::new();
@@ -318,6 +320,11 @@ impl ServiceCell {
     /// The calls that its task has not heard yet: now it has.
     pub(crate) fn heard(&self) -> Option<Heard> {
         self.calls.take()
+    }
+
+    /// For its task: these calls have yet to be heard, before it waits for others.
+    pub(crate) fn hear_later(&self, calls: Heard) {
+        self.calls.put_back(calls);
     }
 
     /// Has calls wake its task from now on. One that came before is there to be heard.

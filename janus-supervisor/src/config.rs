@@ -21,8 +21,8 @@ use tokio::runtime::Handle;
 pub struct SupervisorConfig {
     /// The backoff of services that bring none of their own. Checked when such a service is spawned.
     pub default_backoff: BackoffConfig,
-    /// How long all services together may take to stop; what is left is dropped. Zero drops them at once,
-    /// [`Duration::MAX`] waits for ever. Default: 30 s.
+    /// How long all services together may take to stop; what is left is dropped. Zero drops them once they have
+    /// seen their tokens, [`Duration::MAX`] waits for ever. Default: 30 s.
     pub shutdown_timeout: Duration,
     /// After that, how long to wait until what was dropped is really gone. A service that blocks its thread is not, and is
     /// reported as stuck. Default: 1 s.
@@ -216,8 +216,9 @@ impl SpawnOptions {
         self
     }
 
-    /// Sets how long this service may take to stop before it is dropped. Zero drops it at once, after the one poll in which it sees
-    /// its token; [`Duration::MAX`] waits for ever. In a shutdown the supervisor's `shutdown_timeout` limits it. Default: the `shutdown_timeout`.
+    /// Sets how long this service may take to stop before it is dropped. Zero drops it as soon as it has seen its token,
+    /// [`Duration::MAX`] waits for ever. In a shutdown the supervisor's `shutdown_timeout` limits it. Default: the
+    /// `shutdown_timeout`.
     #[must_use]
     pub fn with_shutdown_grace(mut self, grace: Duration) -> Self {
         self.shutdown_grace = Some(grace);

@@ -280,7 +280,7 @@ pub enum SpawnError {
         /// The name of the service.
         name: String,
     },
-    /// The service's `name()` or `restart_policy()` panicked.
+    /// The service's `name()`, `take_name()` or `restart_policy()` panicked.
     #[error("cannot spawn a service: its name() or restart_policy() {source}")]
     Panicked {
         /// What the panic said.

@@ -34,8 +34,9 @@ pub trait JanusService: Send + Sync + 'static {
     /// Asked once, when the service is spawned.
     fn name(&self) -> &str;
 
-    /// The same to keep, asked instead of it when the service is spawned. Nobody asks for its name after that, so a service that has
-    /// it in an `Arc` can give that away, and save a copy.
+    /// The same to keep, asked instead of it and last when the service is spawned (but for a child of a group, which is made anew when
+    /// that runs again). Nobody asks for its name after that, so a service that has it in an `Arc` can give that away, and save a copy; its
+    /// own [`name`](Self::name) may say nothing then, also in [`run`](Self::run).
     fn take_name(&mut self) -> Arc<str> {
         self.name().into()
     }

@@ -97,7 +97,7 @@ impl JanusSupervisor {
         mut service: impl JanusService,
         options: SpawnOptions,
     ) -> Result<ServiceHandle, SpawnError> {
-        let (name, policy) = caught(|| (service.take_name(), service.restart_policy()))
+        let (policy, name) = caught(|| (service.restart_policy(), service.take_name()))
             .map_err(|source| SpawnError::Panicked { source })?;
         let (handle, task, runtime) = self.register(name, policy, options)?;
         drop(runtime.spawn(drive(task, service)));

@@ -13,14 +13,14 @@ pub(crate) struct Calls {
     task: AtomicWaker,
 }
 
-/// What a task is called for.
+/// What a task is called for, in the order in which calls are heard that have come together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Call {
-    /// It is to start: the first call of all.
-    Start = 1,
     /// It is to stop, or has less time for that.
-    Stop = 2,
+    Stop = 1,
+    /// It is to start: the first call of all.
+    Start = 2,
     /// Its grace is over.
     Abort = 4,
     /// Somebody wants another run, or its group has changed its mind.
@@ -34,13 +34,26 @@ pub(crate) enum Call {
 pub(crate) struct Heard(u8);
 
 impl Heard {
-    pub(crate) const fn contains(self, call: Call) -> bool {
-        self.0 & call as u8 != 0
+    pub(crate) const fn only(call: Call) -> Self {
+        Self(call as u8)
+    }
+
+    /// Takes out the one that is to be heard first.
+    pub(crate) fn take_first(&mut self) -> Option<Call> {
+        let first = Call::ALL
+            .into_iter()
+            .find(|call| self.0 & *call as u8 != 0)?;
+        self.0 &= !(first as u8);
+        Some(first)
     }
 
     pub(crate) const fn is_only(self, call: Call) -> bool {
         self.0 == call as u8
     }
+}
+
+impl Call {
+    const ALL: [Self; 5] = [Self::Stop, Self::Start, Self::Abort, Self::Wish, Self::News];
 }
 
 impl Calls {
@@ -66,6 +79,11 @@ impl Calls {
     pub(super) fn take(&self) -> Option<Heard> {
         self.are_pending()
             .then(|| Heard(self.pending.swap(0, Ordering::AcqRel)))
+    }
+
+    /// For the task itself, which looks again before it waits: these have yet to be heard.
+    pub(super) fn put_back(&self, heard: Heard) {
+        self.pending.fetch_or(heard.0, Ordering::AcqRel);
     }
 
     /// Has calls from now on wake the task. One that came before is there to take.

@@ -26,6 +26,8 @@ pub(super) struct Said {
     pub(super) status: Option<(u32, Arc<str>)>,
     /// Which run is to end, though the service is not, and why.
     pub(super) halted: Option<(u32, StopReason)>,
+    /// The token is that run's, and about to be cancelled: no other run must have it.
+    pub(super) token_is_spent: bool,
     /// The place among those that start that it was given last.
     granted: Option<Ticket>,
     /// What its task will decide by, if it has none: the run of its group, which makes that, has not begun.
@@ -137,9 +139,14 @@ impl ServiceCell {
             let mut inner = self.lock();
             let run = self.runs(&inner);
             let ends_run = take_note(inner.said.get_or_insert_default(), run);
-            // The next run must not have it: it may begin before this one is cancelled.
-            let ends_this = ends_run && is_in_run(&inner.life, run);
-            ends_this.then(|| inner.token.take()).flatten()
+            if ends_run && is_in_run(&inner.life, run) {
+                // It stays, so that the task, which may hear of this first, can cancel it, too.
+                let token = inner.token.clone();
+                inner.said.get_or_insert_default().token_is_spent = token.is_some();
+                token
+            } else {
+                None
+            }
         };
         // First, so that a run which ends by the token is known to have been told to.
         self.calls.call(Call::Wish);

@@ -92,16 +92,6 @@ pub(super) enum Next {
     Finish,
 }
 
-impl Next {
-    /// Two answers in a row: what is still to be done is not lost to an answer that says nothing.
-    fn after(self, before: Self) -> Self {
-        match self {
-            Self::Wait => before,
-            next => next,
-        }
-    }
-}
-
 /// Why a run is dropped.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Dropped {
@@ -443,34 +433,43 @@ impl Task {
         }
     }
 
-    fn hear(&mut self, now: Instant, heard: Heard) -> Next {
-        let mut next = Next::Wait;
-        if heard.contains(Call::Stop) {
-            let stop = self.stop(now);
-            next = self.tell(now, stop);
-        }
-        if heard.contains(Call::Start) {
-            next = self.tell(now, Input::Start).after(next);
-        }
-        if heard.contains(Call::Abort) {
-            if matches!(next, Next::Stop) {
-                // To be heard again when the run has seen its token.
-                self.cell.request_abort();
-            } else {
-                next = self.tell(now, Input::Abort).after(next);
+    /// Hears calls one by one, up to one that there is something to do for: the others are heard when that is done, so that no answer takes
+    /// the place of another, and a run that is to end sees its token before it hears anything else.
+    fn hear(&mut self, now: Instant, mut heard: Heard) -> Next {
+        while let Some(call) = heard.take_first() {
+            let next = match call {
+                Call::Stop => {
+                    let stop = self.stop(now);
+                    self.tell(now, stop)
+                }
+                Call::Start => self.tell(now, Input::Start),
+                Call::Abort => self.tell(now, Input::Abort),
+                Call::Wish => self.hear_wishes(now),
+                Call::News => self.tell_news(now),
+            };
+            if !matches!(next, Next::Wait) {
+                self.cell.hear_later(heard);
+                return next;
             }
         }
-        if heard.contains(Call::Wish) {
-            let (restart, permit) = self.cell.take_wishes();
-            let wishes = [restart.then_some(Input::Restart), permit.map(Input::Permit)];
-            for wish in wishes.into_iter().flatten() {
-                next = self.tell(now, wish).after(next);
+        Next::Wait
+    }
+
+    fn hear_wishes(&mut self, now: Instant) -> Next {
+        let (restart, permit) = self.cell.take_wishes();
+        let next = if restart {
+            self.tell(now, Input::Restart)
+        } else {
+            Next::Wait
+        };
+        match permit {
+            Some(permit) if matches!(next, Next::Wait) => self.tell(now, Input::Permit(permit)),
+            Some(_) => {
+                self.cell.hear_later(Heard::only(Call::Wish));
+                next
             }
+            None => next,
         }
-        if heard.contains(Call::News) {
-            next = self.tell_news(now).after(next);
-        }
-        next
     }
 
     /// Tells that the run was dropped, and that nothing is left of it.

@@ -26,6 +26,11 @@ impl Timer {
         let sleep = match &mut self.0 {
             Some(sleep) => {
                 if sleep.deadline() != target {
+                    if at <= clock::now() {
+                        // The runtime's timer would only fire at its next tick.
+                        self.0 = None;
+                        return Poll::Ready(());
+                    }
                     sleep.as_mut().reset(target);
                 }
                 sleep

@@ -1,11 +1,15 @@
 //! How long a service may take to stop: its own grace and the supervisor's timeout, of which the shorter wins.
 
 use janus_supervisor::{
-    JanusSupervisor, ServicePhase, SpawnOptions, SupervisorConfig, TerminationReason,
+    BackoffConfig, CancellationToken, EventKind, JanusSupervisor, Readiness, RunOutcome,
+    ServiceEvent, ServiceHandle, ServicePhase, SpawnOptions, SupervisorConfig, TerminationReason,
+    notify, service_fn,
 };
 use janus_tests::{Recorder, Script, Turn, config, ms, secs, settle};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 const DAY: Duration = secs(24 * 60 * 60);
@@ -45,7 +49,7 @@ async fn no_grace_aborts_one_service_at_once() {
     assert_eq!(t0.elapsed(), ms(0));
 }
 
-/// F63: nothing is left of the grace, but the run gets the one poll in which it sees its token.
+/// F63: nothing is left of the grace, but the run gets a poll in which it sees its token.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_ends_in_the_moment_it_is_told_needs_no_grace() {
     let recorder = Arc::new(Recorder::default());
@@ -80,6 +84,102 @@ async fn whoever_ends_in_the_moment_it_is_told_needs_no_grace_on_several_threads
         assert_eq!(report.aborted, [""; 0]);
         assert_eq!((report.drained, report.is_clean()), (others.len(), true));
     }
+}
+
+/// F63: the same where the run is to end and the service is not. (And whoever asks for another run before the first has begun gets one.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_ends_in_the_moment_it_is_told_to_run_anew_needs_no_grace() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let service = |name: String| {
+        service_fn(name, |cancel: CancellationToken| async move {
+            cancel.cancelled().await;
+            Ok(())
+        })
+    };
+    for i in 0..50 {
+        let patient = service(format!("{i}"));
+        let patient = supervisor
+            .spawn_service_with_options(patient, grace(Duration::MAX))
+            .unwrap();
+        patient.restart().await.unwrap();
+        assert_eq!(patient.phase(), ServicePhase::Running);
+    }
+    let prompt = supervisor
+        .spawn_service_with_options(service("prompt".into()), grace(ms(0)))
+        .unwrap();
+    assert!(prompt.wait_ready().await);
+    for _ in 0..2_000 {
+        prompt.restart().await.unwrap();
+    }
+    let is_aborted = |event: &ServiceEvent| match &event.kind {
+        EventKind::RunEnded { outcome, .. } => matches!(outcome, RunOutcome::Aborted),
+        _ => false,
+    };
+    assert_eq!(recorder.count(is_aborted), 0);
+    supervisor.trigger_shutdown();
+    assert!(supervisor.wait_for_drain().await.is_clean());
+}
+
+/// F63: also a run that says something in the very moment in which it is told.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_says_something_in_the_moment_it_is_told_sees_its_token() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let own: Arc<OnceLock<ServiceHandle>> = Arc::default();
+    let talks = service_fn("talks", {
+        let own = Arc::clone(&own);
+        move |cancel: CancellationToken| {
+            let own = Arc::clone(&own);
+            async move {
+                notify::ready();
+                own.get().unwrap().request_stop();
+                // Both are heard before it looks again.
+                yield_now().await;
+                cancel.cancelled().await;
+                Ok(())
+            }
+        }
+    });
+    let options = grace(ms(0)).with_readiness(Readiness::Notify);
+    let talks = supervisor
+        .spawn_service_with_options(talks, options)
+        .unwrap();
+    own.set(talks.clone()).unwrap();
+    assert_eq!(talks.terminated().await, TerminationReason::Cancelled);
+}
+
+/// F63: also where a timer is set for something later: the runtime's clock need not tick first.
+#[tokio::test]
+async fn no_grace_is_no_grace_also_before_a_cooldown_is_over() {
+    let supervisor = JanusSupervisor::new(SupervisorConfig::default().without_signal_handler());
+    let (runs, polls) = (AtomicU32::new(0), Arc::new(AtomicU32::new(0)));
+    let polled = Arc::clone(&polls);
+    let stubborn = service_fn("stubborn", move |cancel: CancellationToken| {
+        let (run, polled) = (runs.fetch_add(1, SeqCst), Arc::clone(&polled));
+        async move {
+            if run == 0 {
+                return Err("once, so that there is something to recover from".into());
+            }
+            cancel.cancelled().await;
+            loop {
+                polled.fetch_add(1, SeqCst);
+                yield_now().await;
+            }
+        }
+    });
+    let backoff = BackoffConfig::new(ms(0), ms(0)).without_circuit_breaker();
+    let options = SpawnOptions::with_backoff(backoff).with_shutdown_grace(ms(0));
+    let stubborn = supervisor
+        .spawn_service_with_options(stubborn, options)
+        .unwrap();
+    while stubborn.snapshot().start_count < 2 || stubborn.phase() != ServicePhase::Running {
+        yield_now().await;
+    }
+    yield_now().await;
+    assert_eq!(stubborn.stop().await, TerminationReason::Aborted);
+    // Before it is heard that it is to stop, and after.
+    assert!(polls.load(SeqCst) <= 2, "{polls:?}");
 }
 
 /// F63
