@@ -25,7 +25,7 @@ const FIGURES: [Figure; 6] = [
     Figure {
         name: "instructions a restart",
         budget: 1_000.0,
-        limit: 1_000.0,
+        limit: 960.0,
         of: |counts| counts.restart,
     },
     Figure {

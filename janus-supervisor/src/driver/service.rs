@@ -128,8 +128,10 @@ where
             run.set(None);
         }
     };
-    // By reference, which is quicker to hand on.
-    let polled = task.inside(&mut poll);
+    // By reference, which is quicker to hand on than what it holds; and called in here, so that a panic passes by nothing else.
+    let polled = task.inside(|| {
+        poll();
+    });
     let panic = polled.err();
     if panic.is_some() {
         let _one_is_enough = task.inside(|| run.set(None));
