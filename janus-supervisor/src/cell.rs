@@ -322,6 +322,11 @@ impl ServiceCell {
         self.calls.take()
     }
 
+    /// The same of one call alone.
+    pub(crate) fn heard_one(&self, call: Call) -> Option<Heard> {
+        self.calls.take_one(call).then(|| Heard::only(call))
+    }
+
     /// For its task: these calls have yet to be heard, before it waits for others.
     pub(crate) fn hear_later(&self, calls: Heard) {
         self.calls.put_back(calls);

@@ -99,9 +99,17 @@ impl JanusSupervisor {
     ) -> Result<ServiceHandle, SpawnError> {
         let (policy, name) = caught(|| (service.restart_policy(), service.take_name()))
             .map_err(|source| SpawnError::Panicked { source })?;
-        let (handle, task, runtime) = self.register(name, policy, options)?;
-        drop(runtime.spawn(drive(task, service)));
-        Ok(handle)
+        match self.register(name, policy, options) {
+            Ok((handle, task, runtime)) => {
+                drop(runtime.spawn(drive(task, service)));
+                Ok(handle)
+            }
+            Err(refused) => {
+                // Whoever spawns it must not pay for its destructor.
+                logged(|| drop(service));
+                Err(refused)
+            }
+        }
     }
 
     /// All of a spawn that is the same for every type of service. Answers what is to run it, and where.
@@ -306,6 +314,9 @@ impl JanusSupervisor {
     /// after `shutdown_timeout` are dropped, and `abort_timeout` later this returns, whatever is left. Everybody who waits
     /// gets the same report, also afterwards.
     ///
+    /// # Panics
+    /// On a runtime without a time driver, when it comes to the first bound: whoever waits for one needs a timer.
+    ///
     /// # Cancel safety
     /// Dropping this future stops the waiting and not the shutdown, nor its bounds.
     pub async fn wait_for_drain(&self) -> DrainReport {
@@ -318,6 +329,9 @@ impl JanusSupervisor {
     /// # Errors
     /// [`SupervisorError::SignalHandler`] if signals should be handled and cannot be. Nothing is shut down then.
     /// [`SupervisorError::GaveUp`] if its [`Intensity`](crate::Intensity) was exceeded. All is shut down then.
+    ///
+    /// # Panics
+    /// As [`wait_for_drain`](Self::wait_for_drain).
     ///
     /// # Cancel safety
     /// As [`wait_for_drain`](Self::wait_for_drain).

@@ -81,6 +81,13 @@ impl Calls {
             .then(|| Heard(self.pending.swap(0, Ordering::AcqRel)))
     }
 
+    /// Whether this one has not been heard yet: now it is.
+    pub(super) fn take_one(&self, call: Call) -> bool {
+        let one = call as u8;
+        self.pending.load(Ordering::Acquire) & one != 0
+            && self.pending.fetch_and(!one, Ordering::AcqRel) & one != 0
+    }
+
     /// For the task itself, which looks again before it waits: these have yet to be heard.
     pub(super) fn put_back(&self, heard: Heard) {
         self.pending.fetch_or(heard.0, Ordering::AcqRel);

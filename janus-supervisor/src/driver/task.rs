@@ -296,8 +296,12 @@ impl Task {
     pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let leftovers = self.rare.as_ref().and_then(|rare| rare.leftovers.as_ref());
         if let Some(Left::Dropped(_)) = leftovers.map(|left| &left.of) {
-            // Whatever others want, it has to be gone first.
-            return Poll::Pending;
+            // Whatever others want, it has to be gone first; but that the service is to stop can be seen meanwhile.
+            self.cell.listen(cx.waker());
+            return match self.cell.heard_one(Call::Stop) {
+                Some(stop) => Poll::Ready(self.hear(clock::now(), stop)),
+                None => Poll::Pending,
+            };
         }
         if !self.cell.is_called() {
             self.cell.listen(cx.waker());

@@ -1,6 +1,7 @@
 //! How many services may start at a time, and how far their restarts are to be apart.
 
 use super::protocol::Turn;
+use janus_lifecycle::Retry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -54,10 +55,9 @@ impl<W> StartLimit<W> {
         if let Some(at) = self.given_back.pop_first() {
             return if at > now { Turn::At(at) } else { Turn::Go };
         }
-        // At the end of time there is no later turn: then they are not spread any more.
         let free = self
             .last_turn
-            .and_then(|last| last.checked_add(self.spread));
+            .map(|last| Retry::after(last, self.spread, 0).at);
         let at = free.map_or(now, |free| free.max(now));
         self.last_turn = Some(at);
         if at > now { Turn::At(at) } else { Turn::Go }
@@ -170,6 +170,21 @@ mod tests {
         limit.give_back(t0 + 4 * S, t0 + 5 * S);
         assert_eq!(limit.take_turn(t0 + 5 * S), Turn::Go, "it is over");
         assert_eq!(limit.take_turn(t0 + 5 * S), Turn::At(t0 + 6 * S));
+    }
+
+    #[test]
+    fn a_spread_beyond_the_end_of_time_is_as_good_as_never() {
+        let t0 = crate::clock::now();
+        let mut limit = limit(1, Duration::MAX);
+        assert_eq!(limit.take_turn(t0), Turn::Go);
+        for _ in 0..3 {
+            let turn = limit.take_turn(t0);
+            let years_from_now = t0 + 50 * 365 * 24 * 60 * 60 * S;
+            assert!(
+                matches!(turn, Turn::At(at) if at > years_from_now),
+                "{turn:?}"
+            );
+        }
     }
 
     #[test]

@@ -208,6 +208,47 @@ async fn a_stop_waits_for_the_thread_even_if_it_has_no_grace() {
     supervisor.spawn_service(Script::new("one", [])).unwrap();
 }
 
+/// So does a restart; and a shutdown that comes meanwhile finds a service that did not stop in time, and does not take it for one that waits for
+/// its next run.
+#[tokio::test]
+async fn a_shutdown_sees_what_a_restart_has_left() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder).with_shutdown_timeout(secs(60)));
+    let (stubborn, mut leash) = Stubborn::new();
+    let handle = supervisor
+        .spawn_service_with_options(stubborn.service("one"), no_grace())
+        .unwrap();
+    leash.begun.recv().await.unwrap();
+    let restart = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.restart().await }
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        handle.phase(),
+        ServicePhase::Running,
+        "its thread is not gone"
+    );
+    supervisor.trigger_shutdown();
+    let stops = async {
+        while handle.phase() != ServicePhase::Stopping {
+            tokio::task::yield_now().await;
+        }
+    };
+    // A limit for the test, not a measure.
+    tokio::time::timeout(secs(30), stops).await.unwrap();
+    leash.let_go.send(()).unwrap();
+    let report = supervisor.wait_for_drain().await;
+    assert_eq!(report.aborted, ["one"]);
+    assert_eq!(
+        handle.termination_reason(),
+        Some(TerminationReason::Aborted)
+    );
+    restart.await.unwrap().unwrap_err();
+}
+
 /// The next run begins when the thread of the last one is gone, however often it fails.
 #[tokio::test]
 async fn two_runs_never_share_their_time() {

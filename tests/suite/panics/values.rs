@@ -2,8 +2,8 @@
 
 use super::{Bomb, Scene};
 use janus_supervisor::{
-    CancellationToken, JanusService, RestartPolicy, ServiceError, ServicePhase, SpawnOptions,
-    TerminationReason, service_fn,
+    CancellationToken, JanusService, RestartPolicy, ServiceError, ServicePhase, SpawnError,
+    SpawnOptions, TerminationReason, service_fn,
 };
 use janus_tests::{Script, ms, secs, settle, within_an_hour};
 use std::pin::Pin;
@@ -170,6 +170,25 @@ async fn a_panic_in_the_drop_of_a_service_changes_nothing() {
         .spawn_service(Script::new("fails", []))
         .unwrap();
     assert_eq!(handles[5].phase(), ServicePhase::Running);
+    scene.end(&[]).await;
+}
+
+/// A refused service is dropped, and a panic of that is not for whoever has spawned it.
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_drop_of_a_refused_service_is_contained() {
+    let scene = Scene::new();
+    settle().await;
+    let bomb = Bomb;
+    let name = scene.supervisor.snapshot().services[0].service_name.clone();
+    let taken = service_fn(name, move |_cancel| {
+        let _held = &bomb;
+        async { Ok(()) }
+    });
+    let refused = scene.supervisor.spawn_service(taken).unwrap_err();
+    assert!(
+        matches!(refused, SpawnError::DuplicateName { .. }),
+        "{refused}"
+    );
     scene.end(&[]).await;
 }
 
