@@ -3,10 +3,11 @@
 
 use janus_supervisor::adapters::BlockingService;
 use janus_supervisor::{
-    FailureKind, JanusService, JanusSupervisor, RestartPolicy, ServiceError, ServicePhase,
-    SpawnOptions, TerminationReason,
+    FailureKind, JanusService, JanusSupervisor, RestartPolicy, ServiceError, ServiceHandle,
+    ServicePhase, SpawnOptions, TerminationReason,
 };
 use janus_tests::{Recorder, Script, config, ms, secs};
+use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -179,16 +180,20 @@ async fn a_thread_that_does_not_return_is_named_as_stuck() {
     );
 }
 
+/// A stubborn service named "one" that has begun, and has no grace; its supervisor has more than the test needs.
+async fn begun_without_grace() -> Result<(JanusSupervisor, ServiceHandle, Leash), Box<dyn Error>> {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder).with_shutdown_timeout(secs(60)));
+    let (stubborn, mut leash) = Stubborn::new();
+    let handle = supervisor.spawn_service_with_options(stubborn.service("one"), no_grace())?;
+    leash.begun.recv().await.ok_or("it is gone")?;
+    Ok((supervisor, handle, leash))
+}
+
 /// A stop, too, waits for the thread: what it works on is its own until then, and so is its name.
 #[tokio::test]
 async fn a_stop_waits_for_the_thread_even_if_it_has_no_grace() {
-    let recorder = Arc::new(Recorder::default());
-    let supervisor = JanusSupervisor::new(config(&recorder));
-    let (stubborn, mut leash) = Stubborn::new();
-    let handle = supervisor
-        .spawn_service_with_options(stubborn.service("one"), no_grace())
-        .unwrap();
-    leash.begun.recv().await.unwrap();
+    let (supervisor, handle, leash) = begun_without_grace().await.unwrap();
     let stop = tokio::spawn({
         let handle = handle.clone();
         async move { handle.stop().await }
@@ -212,13 +217,7 @@ async fn a_stop_waits_for_the_thread_even_if_it_has_no_grace() {
 /// its next run.
 #[tokio::test]
 async fn a_shutdown_sees_what_a_restart_has_left() {
-    let recorder = Arc::new(Recorder::default());
-    let supervisor = JanusSupervisor::new(config(&recorder).with_shutdown_timeout(secs(60)));
-    let (stubborn, mut leash) = Stubborn::new();
-    let handle = supervisor
-        .spawn_service_with_options(stubborn.service("one"), no_grace())
-        .unwrap();
-    leash.begun.recv().await.unwrap();
+    let (supervisor, handle, leash) = begun_without_grace().await.unwrap();
     let restart = tokio::spawn({
         let handle = handle.clone();
         async move { handle.restart().await }
