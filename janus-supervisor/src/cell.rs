@@ -39,7 +39,7 @@ pub(crate) struct ServiceCell {
     stop_requested: AtomicU8,
     /// What the present run has left outside its future: threads of the blocking pool.
     holds: AtomicU32,
-    /// [`FINISHED`] and [`REMOVED`].
+    /// [`FINISHED`], [`REMOVED`] and [`LOST`].
     over: AtomicU8,
     /// `holds` went back to zero, the task is over, or somebody waits for a change. Made for the first who waits.
     changed: OnceLock<Box<Notify>>,
@@ -91,6 +91,8 @@ const SHUTDOWN: u8 = 2;
 const FINISHED: u8 = 1;
 /// The registry has forgotten the service.
 const REMOVED: u8 = 2;
+/// The task's runtime went away before the service had ended.
+const LOST: u8 = 4;
 
 struct Inner {
     life: ServiceLifecycle,
@@ -457,6 +459,16 @@ impl ServiceCell {
     pub(crate) fn set_removed(&self) -> bool {
         let before = self.over.fetch_or(REMOVED, Ordering::AcqRel);
         before & FINISHED != 0
+    }
+
+    /// Notes that its runtime has ended it.
+    pub(crate) fn set_lost(&self) {
+        self.over.fetch_or(LOST, Ordering::Relaxed);
+    }
+
+    /// Whether its runtime has ended it, and nobody had asked for its end.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.over.load(Ordering::Relaxed) & LOST != 0 && !self.is_stop_requested()
     }
 
     pub(crate) fn is_finished(&self) -> bool {

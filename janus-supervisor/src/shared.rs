@@ -324,10 +324,11 @@ impl Shared {
     /// Whether every service is running, or has ended as it should, and no shutdown has begun.
     pub(crate) fn is_ready(&self) -> bool {
         let well = |cell: &Arc<ServiceCell>| {
-            cell.read(|lifecycle| match lifecycle.termination_reason() {
+            let is_well = cell.read(|lifecycle| match lifecycle.termination_reason() {
                 None => lifecycle.phase() == ServicePhase::Running,
                 Some(reason) => ChildEnd::of(Some(reason)) != ChildEnd::Failed,
-            })
+            });
+            is_well && !cell.is_lost()
         };
         !self.root.is_cancelled() && self.registry.all().iter().all(well)
     }

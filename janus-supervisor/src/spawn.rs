@@ -2,6 +2,7 @@
 
 use crate::cell::{ServiceCell, Traits};
 use crate::driver::caught;
+use crate::driver::group::end_without_task;
 use crate::error::SpawnError;
 use crate::group::{Child, Group, Recipe};
 use crate::machine::{
@@ -53,6 +54,8 @@ pub(crate) struct GroupPlan {
 /// A child of a group that is registered and has no task yet, and those inside it.
 pub(crate) struct Enrolled {
     pub(crate) cell: Arc<ServiceCell>,
+    /// What its task will decide by, until everybody was told that it is there: nothing happens to it before.
+    decider: Option<Decider>,
     pub(crate) first: Vec<Self>,
 }
 
@@ -336,15 +339,21 @@ pub(crate) fn prepare(
     let is_group = matches!(plan.kind, Kind::Group(_));
     let (cell, decider) = plan.spec.cell(shared, now, gated, is_group);
     let first = below.iter().map(|plan| prepare_child(shared, now, plan));
-    let first = first.collect();
-    (Enrolled { cell, first }, decider)
+    let enrolled = Enrolled {
+        cell,
+        decider: None,
+        first: first.collect(),
+    };
+    (enrolled, decider)
 }
 
 /// The same for a child of a group, which has no task before the run of that begins.
 fn prepare_child(shared: &Shared, now: Instant, plan: &Plan) -> Enrolled {
     let (child, decider) = prepare(shared, now, plan, true);
-    child.cell.await_task(decider);
-    child
+    Enrolled {
+        decider: Some(decider),
+        ..child
+    }
 }
 
 /// Registers them all, or none, and tells everybody.
@@ -352,9 +361,9 @@ fn prepare_child(shared: &Shared, now: Instant, plan: &Plan) -> Enrolled {
 /// # Errors
 /// [`SpawnError::DuplicateName`].
 pub(crate) fn register(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     now: Instant,
-    enrolled: &[Enrolled],
+    enrolled: &mut [Enrolled],
 ) -> Result<(), SpawnError> {
     let mut cells = Vec::new();
     list(enrolled, &mut cells);
@@ -369,7 +378,22 @@ pub(crate) fn register(
     for cell in &cells {
         shared.tell_registered(cell, now);
     }
+    await_tasks(enrolled);
+    for cell in cells.iter().filter(|cell| cell.is_stop_requested()) {
+        // Somebody who was told of it has stopped it already.
+        end_without_task(shared, cell);
+    }
     Ok(())
+}
+
+/// From now on, those without a task can be ended.
+fn await_tasks(enrolled: &mut [Enrolled]) {
+    for child in enrolled {
+        if let Some(decider) = child.decider.take() {
+            child.cell.await_task(decider);
+        }
+        await_tasks(&mut child.first);
+    }
 }
 
 fn list(enrolled: &[Enrolled], cells: &mut Vec<Arc<ServiceCell>>) {
@@ -383,13 +407,13 @@ fn list(enrolled: &[Enrolled], cells: &mut Vec<Arc<ServiceCell>>) {
 ///
 /// # Errors
 /// As [`register`].
-pub(crate) fn enroll(shared: &Shared, plan: &GroupPlan) -> Result<Vec<Enrolled>, SpawnError> {
+pub(crate) fn enroll(shared: &Arc<Shared>, plan: &GroupPlan) -> Result<Vec<Enrolled>, SpawnError> {
     let now = clock::now();
     let children = plan.children.iter();
-    let children: Vec<_> = children
+    let mut children: Vec<_> = children
         .map(|plan| prepare_child(shared, now, plan))
         .collect();
-    register(shared, now, &children)?;
+    register(shared, now, &mut children)?;
     Ok(children)
 }
 

@@ -155,10 +155,10 @@ impl JanusSupervisor {
         let after = spawn::dependencies(shared, &plan.spec.name, &names)?;
 
         let now = clock::now();
-        let (enrolled, decider) = spawn::prepare(shared, now, &plan, !after.is_empty());
+        let (mut enrolled, decider) = spawn::prepare(shared, now, &plan, !after.is_empty());
         shared.check_order(&plan.spec.name, &after)?;
-        spawn::register(shared, now, std::slice::from_ref(&enrolled))?;
-        let Enrolled { cell, first } = enrolled;
+        spawn::register(shared, now, std::slice::from_mut(&mut enrolled))?;
+        let Enrolled { cell, first, .. } = enrolled;
         shared.adopt(&cell, after);
 
         let task = Task::new(Arc::clone(&cell), entering, decider);
@@ -210,10 +210,13 @@ impl JanusSupervisor {
             ));
         }
         // Those who listen for all belong to whoever spawns, and not to a runtime that one service has to itself.
-        let is_outside = is_own && Handle::try_current().is_err();
-        let _inside = is_outside.then(|| runtime.enter());
-        // If they cannot be installed, `run_until_shutdown` says so.
-        let hears_signals = shared.ensure_signals().unwrap_or(false);
+        let here = Handle::try_current().unwrap_or_else(|_| runtime.clone());
+        if is_own && shared.is_ready_on(here.id()) {
+            return Ok(());
+        }
+        let _inside = here.enter();
+        // If they cannot be installed, `run_until_shutdown` says so, and here there is no more to be had.
+        let hears_signals = shared.ensure_signals().unwrap_or(true);
         let hears_token = shared.ensure_relay();
         if !is_own && hears_signals && hears_token {
             shared.set_ready_on(runtime.id());
@@ -357,8 +360,8 @@ impl JanusSupervisor {
         }
     }
 
-    /// Whether all is well: every service is running or has ended as it should (completed, or stopped), and no shutdown has begun. For
-    /// a readiness probe.
+    /// Whether all is well: every service is running or has ended as it should (completed, or stopped), and no shutdown has begun. A
+    /// service whose runtime went away has not. For a readiness probe.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.shared().is_ready()

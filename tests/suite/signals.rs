@@ -251,6 +251,17 @@ fn handlers_that_cannot_be_installed_are_an_error_and_no_shutdown() {
     });
 }
 
+/// Whether there are any is tried once, and not at every spawn: tokio panics where there are none, and the panic hook speaks of it.
+#[test]
+fn handlers_that_cannot_be_installed_are_not_tried_again_and_again() {
+    let child = Child::start("without an I/O driver");
+    child.expect("1 panics");
+    child.expect("ready");
+    child.signal(Signal::TERM);
+    child.expect("cause SIGTERM, drained 1, aborted [], exit code 0");
+    assert!(child.end().success());
+}
+
 /// Nor are there any where there is no runtime.
 #[test]
 fn outside_a_runtime_whoever_waits_for_signals_is_told() {

@@ -62,7 +62,7 @@ impl GroupService {
         let (reports, received) = unbounded_channel();
         let mut family = Family(Vec::with_capacity(children.len()));
         for (index, (child, plan)) in children.into_iter().zip(&self.plan.children).enumerate() {
-            let Enrolled { cell, first } = child;
+            let Enrolled { cell, first, .. } = child;
             family.0.push((Arc::clone(&cell), Permit::default()));
             let parent = Parent {
                 index,

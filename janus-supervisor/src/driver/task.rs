@@ -601,6 +601,8 @@ impl Drop for Task {
     fn drop(&mut self) {
         let lost = !self.decider.is_finished();
         if lost {
+            // First, so that nobody takes it for one that was stopped.
+            self.cell.set_lost();
             let _nothing_left_to_do = self.tell(clock::now(), Input::Lost);
         }
         let end = self.cell.end();

@@ -3,9 +3,10 @@
 use super::{slow_starter, supervisor};
 use janus_supervisor::{
     FailureKind, Group, JanusSupervisor, Readiness, RestartPolicy, ServicePhase, SpawnOptions,
-    TerminationReason, notify, service_fn,
+    SupervisorConfig, TerminationReason, notify, service_fn,
 };
 use janus_tests::{Script, Turn, backoff, ms, secs, settle, within_an_hour};
+use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -226,6 +227,30 @@ async fn the_whole_is_ready_through_start_failure_recovery_and_shutdown_as_its_s
     assert!(!supervisor.is_ready(), "shutting down");
     within_an_hour(supervisor.wait_for_drain()).await;
     assert!(!supervisor.is_ready());
+}
+
+/// H88: nobody wanted it to end.
+#[test]
+fn a_service_whose_runtime_has_gone_away_is_not_well_until_it_is_forgotten() {
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let supervisor = JanusSupervisor::new(SupervisorConfig::default().without_signal_handler());
+    let services = runtime.block_on(async {
+        let names = ["stopped", "lost"].map(|name| Script::new(name, []));
+        let services = names.map(|script| supervisor.spawn_service(script).unwrap());
+        tokio::task::yield_now().await;
+        services
+    });
+    let [stopped, lost] = &services;
+    assert!(supervisor.is_ready());
+    stopped.request_stop();
+    drop(runtime);
+    for service in &services {
+        let reason = service.termination_reason();
+        assert_eq!(reason, Some(TerminationReason::Aborted));
+    }
+    assert!(!supervisor.is_ready());
+    supervisor.remove_service(lost.name()).unwrap();
+    assert!(supervisor.is_ready(), "the other was asked to stop");
 }
 
 /// H88

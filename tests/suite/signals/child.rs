@@ -2,10 +2,12 @@
 
 use super::{CASE, MARK};
 use janus_supervisor::{
-    CancellationToken, JanusService, JanusSupervisor, ServiceError, SupervisorConfig, service_fn,
+    CancellationToken, JanusService, JanusSupervisor, ServiceError, SpawnOptions, SupervisorConfig,
+    service_fn,
 };
 use janus_tests::secs;
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -90,8 +92,42 @@ fn play() {
             let [one, other] = both.each_ref().map(run);
             tokio::join!(one, other);
         }),
+        "without an I/O driver" => without_an_io_driver(),
         other => panic!("no such part: {other}"),
     }
+}
+
+/// Spawns services where signals cannot be heard, in all ways that there are, and says how many panics that has cost.
+#[expect(clippy::unwrap_used, reason = "part of a test")]
+fn without_an_io_driver() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    std::panic::set_hook(Box::new(|_| {
+        PANICS.fetch_add(1, Relaxed);
+    }));
+    let without = || Builder::new_current_thread().enable_time().build().unwrap();
+    let (runtime, other) = (without(), without());
+    let supervisor = JanusSupervisor::with_defaults();
+    let inside = runtime.enter();
+    let mut jobs = Vec::new();
+    for i in 0..10 {
+        let options = SpawnOptions::default().on(other.handle().clone());
+        for (name, options) in [("here", SpawnOptions::default()), ("elsewhere", options)] {
+            let job = service_fn(format!("{name} {i}"), |_cancel| async { Ok(()) });
+            jobs.push(supervisor.spawn_service_with_options(job, options).unwrap());
+        }
+    }
+    drop(inside);
+    for (job, runtime) in jobs.iter().zip([&runtime, &other].into_iter().cycle()) {
+        runtime.block_on(job.terminated());
+    }
+    say(&format!("{} panics", PANICS.load(Relaxed)));
+    drop((runtime, other));
+    // They are heard from the first runtime on that can.
+    self::runtime().block_on(async {
+        supervisor.spawn_service(quiet()).unwrap();
+        say("ready");
+        run(&supervisor).await;
+    });
 }
 
 /// A runtime as `#[tokio::main]` makes it.

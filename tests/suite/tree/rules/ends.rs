@@ -1,6 +1,7 @@
 //! Ends at awkward moments: before the first poll, in the middle, without a runtime, by a thread that does not come back.
 
 use super::*;
+use janus_supervisor::{Observer, ServiceEvent};
 use janus_tests::within_a_minute;
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use tokio::runtime::{Builder, Runtime};
@@ -297,6 +298,47 @@ fn children_of_a_group_that_never_began_are_lost_with_their_runtime_as_it_is() {
             service.service_name
         );
     }
+}
+
+/// Stops everything in the group as soon as it hears of the group.
+struct Usurper(Mutex<Option<JanusSupervisor>>);
+
+impl Observer for Usurper {
+    fn observe(&self, event: &ServiceEvent) {
+        if !matches!(event.kind, EventKind::Registered) {
+            return;
+        }
+        let supervisor = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for name in ["g/a", "g/h", "g/fails"] {
+            if let Some(child) = supervisor.as_ref().and_then(|it| it.service(name)) {
+                child.request_stop();
+            }
+        }
+    }
+}
+
+/// Whoever is told of a group can find all in it, and everybody else has yet to be told of them.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_stopped_before_everybody_knows_it_is_registered_before_it_ends() {
+    let recorder = Arc::<Recorder>::default();
+    let usurper = Arc::new(Usurper(Mutex::default()));
+    let config = config(&recorder).with_observer(Arc::clone(&usurper) as Arc<_>);
+    let supervisor = JanusSupervisor::new(config);
+    *usurper.0.lock().unwrap() = Some(supervisor.clone());
+    let group = supervisor.spawn_group(family()).unwrap();
+    for name in ["g/a", "g/h", "g/h/b", "g/h/c", "g/fails"] {
+        let child = supervisor.service(name).unwrap();
+        let reason = child.termination_reason();
+        assert_eq!(reason, Some(TerminationReason::Cancelled), "{name}");
+        let first = &recorder.events_of(name)[0];
+        assert!(matches!(first.kind, EventKind::Registered), "{first:?}");
+    }
+    settle().await;
+    assert_eq!(group.phase(), ServicePhase::Running);
+    supervisor.trigger_shutdown();
+    assert!(within_an_hour(supervisor.wait_for_drain()).await.is_clean());
+    let stories = janus_tests::Story::of_each(&recorder.events()).unwrap();
+    assert!(stories.values().all(|story| story.end.is_some()));
 }
 
 /// I92: a child that asks and orders whatever it likes from inside its run.
