@@ -9,10 +9,11 @@
 //!
 //! A crash loop therefore costs one line a minute, which says how many failures were left out since the one before it.
 
-use crate::driver::logged;
+use crate::driver::{caught, logged};
 use crate::machine::Happening;
 use crate::{EventKind, PanicError, RunOutcome, TerminationReason};
 use std::time::{Duration, Instant};
+use tracing::Span;
 
 /// How long the failures of one service stay at debug level after one was shown.
 const QUIET: Duration = Duration::from_secs(60);
@@ -37,6 +38,14 @@ impl FailureLog {
         self.last_shown = Some(now);
         Some(std::mem::take(&mut self.suppressed))
     }
+}
+
+/// Calls this inside a span. A subscriber that panics at its doors harms nothing else.
+pub(crate) fn within<R>(span: &Span, act: impl FnOnce() -> R) -> R {
+    let entered = caught(|| span.enter()).ok();
+    let result = act();
+    logged(|| drop(entered));
+    result
 }
 
 /// Logs what one step brought. An error's text is formatted only if somebody listens at that level.

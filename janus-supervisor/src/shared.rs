@@ -343,8 +343,9 @@ impl Shared {
         after: Vec<Dependency>,
     ) {
         self.tell_removed(replaced);
-        self.tell_registered(cell, now);
+        // Before anybody is told of it, who might spawn another after it.
         self.adopt(cell, after);
+        self.tell_registered(cell, now);
     }
 
     /// Tells that services were forgotten, each unless its task is still on its last lines and says it then.

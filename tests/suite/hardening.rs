@@ -13,40 +13,90 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 use tokio::runtime::Builder;
+use tracing::subscriber::Interest;
 
-/// A log subscriber that panics at every event.
-struct Torn;
+/// A log subscriber that panics at every one of these.
+struct Torn(Door);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Door {
+    Enabled,
+    NewSpan,
+    Event,
+    Enter,
+    Exit,
+    Close,
+}
+
+impl Torn {
+    #[expect(clippy::panic, reason = "what the test is about")]
+    fn pass(&self, door: Door) {
+        if door == self.0 {
+            panic!("the log is torn");
+        }
+    }
+}
 
 impl tracing::Subscriber for Torn {
+    fn register_callsite(&self, _: &'static tracing::Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        self.pass(Door::Enabled);
         true
     }
     fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        self.pass(Door::NewSpan);
         tracing::span::Id::from_u64(1)
     }
     fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    #[expect(clippy::panic, reason = "what the test is about")]
     fn event(&self, _: &tracing::Event<'_>) {
-        panic!("the log is torn");
+        self.pass(Door::Event);
     }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {
+        self.pass(Door::Enter);
+    }
+    fn exit(&self, _: &tracing::span::Id) {
+        self.pass(Door::Exit);
+    }
+    fn try_close(&self, _: tracing::span::Id) -> bool {
+        self.pass(Door::Close);
+        true
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panicking_log_subscriber_loses_no_event() {
-    let _torn = tracing::subscriber::set_default(Torn);
-    let recorder = Arc::new(Recorder::default());
-    let supervisor = JanusSupervisor::new(config(&recorder));
-    let feed = Script::new("feed", [Turn::Fail("x"), Turn::Panic("y"), Turn::Complete]);
-    let feed = supervisor.spawn_service(feed).unwrap();
-    assert_eq!(feed.terminated().await, TerminationReason::Completed);
-    let seqs: Vec<u64> = recorder.events().iter().map(|event| event.seq).collect();
-    assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>());
-    let metrics = supervisor.metrics().snapshot();
-    assert_eq!((metrics.restarts_total, metrics.terminated_total), (2, 1));
-    assert_eq!(metrics.active_services, 0);
+async fn a_panicking_log_subscriber_loses_no_event_and_harms_no_run() {
+    for door in [
+        Door::Enabled,
+        Door::NewSpan,
+        Door::Event,
+        Door::Enter,
+        Door::Exit,
+        Door::Close,
+    ] {
+        let _torn = tracing::subscriber::set_default(Torn(door));
+        let recorder = Arc::new(Recorder::default());
+        let supervisor = JanusSupervisor::new(config(&recorder));
+        let turns = [Turn::Fail("x"), Turn::Panic("y"), Turn::Complete];
+        let feed = Script::new("feed", turns);
+        let feed = supervisor.spawn_service(feed).unwrap();
+        assert_eq!(feed.terminated().await, TerminationReason::Completed);
+        let events = recorder.events();
+        let seqs: Vec<u64> = events.iter().map(|event| event.seq).collect();
+        assert_eq!(seqs, (0..seqs.len() as u64).collect::<Vec<_>>(), "{door:?}");
+        let snapshot = feed.snapshot();
+        let failures = (snapshot.start_count, snapshot.last_error.as_deref());
+        assert_eq!(failures, (3, Some("panicked: y")), "{door:?}");
+        let metrics = supervisor.metrics().snapshot();
+        assert_eq!((metrics.restarts_total, metrics.terminated_total), (2, 1));
+        assert_eq!(metrics.active_services, 0);
+
+        let stays = supervisor.spawn_service(Script::new("stays", [])).unwrap();
+        settle().await;
+        assert_eq!(stays.stop().await, TerminationReason::Cancelled, "{door:?}");
+    }
 }
 
 /// Holds up `Registered` until it is told to go on.

@@ -2,6 +2,7 @@
 
 use crate::cell::Hold;
 use crate::driver::current;
+use crate::log;
 use crate::{CancellationToken, JanusService, RestartPolicy, ServiceError};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,9 +80,13 @@ where
         let span = tracing::Span::current();
         let mut thread = {
             let (ticket, cancel) = (ticket.clone(), cancel.clone());
-            tokio::task::spawn_blocking(move || match ticket.begin() {
-                Some(_hold) => span.in_scope(|| work(cancel)),
-                None => Ok(()),
+            tokio::task::spawn_blocking(move || {
+                // Let go of last, when nothing of the run is left.
+                let Some(_hold) = ticket.begin() else {
+                    return Ok(());
+                };
+                let work = work;
+                log::within(&span, || work(cancel))
             })
         };
         let _taken_back = TakeBack(&ticket);

@@ -106,10 +106,17 @@ impl ServiceCell {
 
     /// What is wanted of it besides to stop: another run, and what its group allows.
     pub(crate) fn take_wishes(&self) -> (bool, Option<Permit>) {
-        match &mut self.lock().said {
-            Some(said) => (std::mem::take(&mut said.restart), said.permit),
-            None => (false, None),
+        let mut inner = self.lock();
+        let run = self.runs(&inner);
+        let Some(said) = &mut inner.said else {
+            return (false, None);
+        };
+        let restart = std::mem::take(&mut said.restart);
+        if restart && said.halted.is_none_or(|(halted, _)| halted != run) {
+            // The run that was meant has failed in between, and this one has followed at once.
+            said.halted = Some((run, StopReason::Restart));
         }
+        (restart, said.permit)
     }
 
     /// Tells a gated service what is wanted of it. Its token ends the run if that is to end.
@@ -217,5 +224,42 @@ impl ServiceCell {
     pub(crate) fn successor(&self) -> Option<Arc<Self>> {
         let successor = self.lock().said.as_ref()?.successor.clone()?;
         Some(successor.newest())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Traits;
+    use crate::machine::{Ended, Input, Retries, Shortcut, Step};
+    use crate::{BackoffConfig, Exit, Failure, FailureKind, RestartPolicy};
+    use std::time::Duration;
+
+    #[test]
+    fn a_run_that_a_restart_has_come_too_late_for_leaves_the_reason_to_the_next() {
+        let now = clock::now();
+        let traits = Traits::default();
+        let cell = ServiceCell::new(now, "it".into(), 0, RestartPolicy::default(), traits);
+        let at_once = BackoffConfig::new(Duration::ZERO, Duration::ZERO);
+        let mut decider = Decider::new(now, Retries::new(Arc::new(at_once), 1), Duration::ZERO);
+        assert!(matches!(
+            cell.begin(&mut decider, now).unwrap(),
+            Shortcut::Taken(_)
+        ));
+        cell.request_restart();
+        assert_eq!(cell.stop_reason(), Some(StopReason::Restart));
+        let failure = Failure::new(FailureKind::Error, "x");
+        let ended = Ended::judge(cell.policy, Exit::Failed(failure));
+        for input in [Input::Exited(ended), Input::Tick] {
+            let mut step = Step::new(false);
+            let decide = |decider: &mut Decider, life: &mut _, step: &mut _| {
+                decider.decide(life, now, input, step)
+            };
+            cell.decide(&mut decider, &mut step, decide).unwrap();
+        }
+        assert_eq!(cell.run(), 2);
+        assert_eq!(cell.stop_reason(), None, "nobody has told it to end");
+        assert!(cell.take_wishes().0);
+        assert_eq!(cell.stop_reason(), Some(StopReason::Restart));
     }
 }

@@ -217,11 +217,11 @@ impl Task {
     /// As `caught`.
     #[inline]
     pub(super) fn inside<R>(&mut self, act: impl FnOnce() -> R) -> Result<R, PanicError> {
-        let span = self.rare.as_ref().map(|rare| &rare.span);
-        self.ambient.call(|| {
-            let _span = span.map(Span::enter);
-            act()
-        })
+        let Self { ambient, rare, .. } = self;
+        match rare.as_ref().map(|rare| &rare.span) {
+            Some(span) if !span.is_none() => log::within(span, || ambient.call(act)),
+            _ => ambient.call(act),
+        }
     }
 
     /// The run has been polled for the first time: now it is ready, unless it has yet to say so.
@@ -348,9 +348,7 @@ impl Task {
         if self.cell.traits.hears && self.cell.is_said_ready() {
             let _only_wait = self.tell(now, Input::Ready);
         }
-        if let Some(rare) = &mut self.rare {
-            rare.span = Span::none();
-        }
+        self.leave_span();
         let exit = match stop {
             Some(_) if !self.is_followed() => {
                 match self.cell.finish(&mut self.decider, now, exit) {
@@ -604,6 +602,7 @@ impl Drop for Task {
             // First, so that nobody takes it for one that was stopped.
             self.cell.set_lost();
             let _nothing_left_to_do = self.tell(clock::now(), Input::Lost);
+            self.leave_span();
         }
         let end = self.cell.end();
         self.shared.note_end(&self.cell, end, lost);

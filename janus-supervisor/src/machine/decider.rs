@@ -58,6 +58,7 @@ enum State {
     /// Dropped, but perhaps not gone yet.
     Aborting {
         then: Then,
+        since: Instant,
     },
     Finished,
 }
@@ -223,7 +224,7 @@ impl Decider {
     /// Since when there is something to do that has not been done, if there will be.
     pub(crate) fn due(&self) -> Option<Instant> {
         match self.state {
-            State::Failing { failed_at } => Some(failed_at),
+            State::Failing { failed_at: since } | State::Aborting { since, .. } => Some(since),
             _ => self.deadline(),
         }
     }
@@ -284,7 +285,10 @@ impl Decider {
             }
             State::Starting | State::Failing { .. } => self.run_ended(life, now, ended, step),
             // Whatever it returned, it was told to.
-            State::Halting { .. } | State::Aborting { then: Then::Hold } => {
+            State::Halting { .. }
+            | State::Aborting {
+                then: Then::Hold, ..
+            } => {
                 let outcome = RunOutcome::Cancelled(ended.take_failure());
                 self.hold(life, now, outcome, step)
             }
@@ -292,6 +296,7 @@ impl Decider {
             State::Stopping { .. }
             | State::Aborting {
                 then: Then::Terminate,
+                ..
             } => self.cancelled(life, now, ended.take_failure(), step),
             // Stale: invariant 4.
             State::New | State::BackingOff { .. } => Ok(()),
@@ -428,19 +433,20 @@ impl Decider {
                 Ok(())
             }
             (State::Stopping { .. }, Input::Abort) => {
-                let then = Then::Terminate;
-                self.state = State::Aborting { then };
-                step.command = Command::Abort;
+                self.drop_run(now, Then::Terminate, step);
                 Ok(())
             }
 
-            (State::Aborting { then }, Input::Gone) => match then {
+            (State::Aborting { then, .. }, Input::Gone) => match then {
                 Then::Terminate => self.abort_run(life, now, step),
                 Then::Hold => self.hold(life, now, RunOutcome::Aborted, step),
             },
-            (State::Aborting { then: Then::Hold }, Input::Stop { .. }) => {
-                self.stop_dropped(life, now, step)
-            }
+            (
+                State::Aborting {
+                    then: Then::Hold, ..
+                },
+                Input::Stop { .. },
+            ) => self.stop_dropped(life, now, step),
             (State::Aborting { .. }, Input::Permit(permit)) => {
                 self.note(permit);
                 Ok(())

@@ -37,6 +37,13 @@ pub(crate) struct Freed {
     pub(crate) may_stop: Vec<(Arc<str>, u64)>,
 }
 
+impl Freed {
+    fn append(&mut self, mut other: Self) {
+        self.may_start.append(&mut other.may_start);
+        self.may_stop.append(&mut other.may_stop);
+    }
+}
+
 /// Somebody to start after.
 #[derive(Debug, Clone)]
 pub(crate) struct Dependency {
@@ -80,26 +87,39 @@ impl StartOrder {
         Ok(())
     }
 
-    /// Takes in a service that has passed the [`check`](Self::check). Answers whether it may start at once. One that is after
+    /// Takes in a service, and ends the one before it of the same name, if that has not been told. Answers who may go on now, the service
+    /// itself among them if it comes after others and may start at once.
+    ///
+    /// If another has come in since the [`check`](Self::check) that is to start after this one, this one is after nobody. One that is after
     /// nobody is taken in only if it takes the place of one that others started after.
-    pub(crate) fn add(&mut self, name: &Arc<str>, id: u64, after: Vec<Dependency>) -> bool {
-        if after.is_empty() {
+    pub(crate) fn add(&mut self, name: &Arc<str>, id: u64, after: Vec<Dependency>) -> Freed {
+        let mut freed = self.replace(name, id);
+        let is_last = after.is_empty();
+        if is_last || self.check(name, &after).is_err() {
+            if !is_last {
+                freed.may_start.push((Arc::clone(name), id));
+            }
             if let Some(node) = self.nodes.get_mut(name) {
                 node.begin(id);
                 node.started = true;
             }
-            return true;
+            return freed;
         }
         let mut names = Vec::new();
         let mut awaits = BTreeSet::new();
         for dependency in after {
+            // It may have taken the place of another, and not have been taken in yet.
+            freed.append(self.replace(&dependency.name, dependency.id));
             let node = self
                 .nodes
                 .entry(Arc::clone(&dependency.name))
                 .or_insert(Node::new(dependency.id));
+            if node.id < dependency.id {
+                node.begin(dependency.id);
+            }
             node.before.insert(Arc::clone(name));
             // Its end may have been told by now.
-            let is_over = node.ended || node.id != dependency.id;
+            let is_over = node.ended || node.id > dependency.id;
             if !dependency.up && !is_over {
                 awaits.insert(Arc::clone(&dependency.name));
             }
@@ -110,14 +130,17 @@ impl StartOrder {
         node.after = names;
         node.started = awaits.is_empty();
         node.awaits = awaits;
-        node.started
+        if node.started {
+            freed.may_start.push((Arc::clone(name), id));
+        }
+        freed
     }
 
-    /// Another service is about to take the place of this name: if the end of the one before it has not been told, it is now. Answers
-    /// as [`end`](Self::end) does.
-    pub(crate) fn replace(&mut self, name: &str, id: u64) -> Freed {
+    /// This service has taken the place of the name: if the end of the one before it has not been told, it is now. Answers as
+    /// [`end`](Self::end) does.
+    fn replace(&mut self, name: &str, id: u64) -> Freed {
         match self.nodes.get(name).map(|node| node.id) {
-            Some(old) if old != id => self.end(name, old),
+            Some(old) if old < id => self.end(name, old),
             _ => Freed::default(),
         }
     }
@@ -230,6 +253,19 @@ mod tests {
         which.iter().map(|(name, _)| &**name).collect()
     }
 
+    /// Takes in one that frees nobody else. Answers whether it may start at once.
+    fn add(order: &mut StartOrder, name: &str, id: u64, after: Vec<Dependency>) -> bool {
+        let is_last = after.is_empty();
+        let freed = order.add(&name.into(), id, after);
+        assert_eq!(freed.may_stop, []);
+        let may_start = [(Arc::from(name), id)];
+        if freed.may_start.is_empty() {
+            return is_last;
+        }
+        assert_eq!(freed.may_start, may_start);
+        true
+    }
+
     fn way(cycle: &Cycle) -> Vec<&str> {
         cycle.0.iter().map(|name| &**name).collect()
     }
@@ -239,8 +275,8 @@ mod tests {
         let mut order = StartOrder::default();
         let after = on(&[("db", 0, false), ("cache", 1, true)]);
         order.check("api", &after).unwrap();
-        assert!(!order.add(&"api".into(), 2, after));
-        assert!(!order.add(&"web".into(), 3, on(&[("api", 2, false)])));
+        assert!(!add(&mut order, "api", 2, after));
+        assert!(!add(&mut order, "web", 3, on(&[("api", 2, false)])));
         assert_eq!(names(&order.up("db", 0)), ["api"]);
         assert_eq!(names(&order.up("db", 0)), [""; 0], "only once");
         assert_eq!(names(&order.up("api", 2)), ["web"]);
@@ -255,8 +291,9 @@ mod tests {
     #[test]
     fn one_that_ends_without_having_been_up_holds_nobody_up() {
         let mut order = StartOrder::default();
-        assert!(!order.add(
-            &"api".into(),
+        assert!(!add(
+            &mut order,
+            "api",
             2,
             on(&[("db", 0, false), ("cache", 1, false)])
         ));
@@ -272,19 +309,64 @@ mod tests {
     #[test]
     fn one_that_is_down_again_holds_up_who_comes_after_that() {
         let mut order = StartOrder::default();
-        assert!(order.add(&"api".into(), 2, on(&[("db", 0, true)])));
-        assert!(!order.add(&"web".into(), 3, on(&[("db", 0, false)])));
+        assert!(add(&mut order, "api", 2, on(&[("db", 0, true)])));
+        assert!(!add(&mut order, "web", 3, on(&[("db", 0, false)])));
         assert_eq!(names(&order.up("db", 0)), ["web"]);
     }
 
     #[test]
     fn one_that_is_replaced_has_ended_and_is_told_of_once() {
         let mut order = StartOrder::default();
+        let mut replace = |name: &str, id| order.add(&name.into(), id, vec![]);
+        assert_eq!(replace("stranger", 9), Freed::default());
         order.add(&"api".into(), 2, on(&[("db", 0, false)]));
-        assert_eq!(order.replace("db", 0), Freed::default(), "it is the same");
-        assert_eq!(order.replace("stranger", 9), Freed::default());
-        assert_eq!(names(&order.replace("db", 5).may_start), ["api"]);
-        assert_eq!(order.replace("db", 5), Freed::default());
+        let mut replace = |id| order.add(&"db".into(), id, vec![]);
+        assert_eq!(replace(0), Freed::default(), "it is the same");
+        assert_eq!(names(&replace(5).may_start), ["api"]);
+        assert_eq!(replace(5), Freed::default());
+    }
+
+    /// `db` has been spawned anew, and another after that, before the order has heard of the former.
+    #[test]
+    fn one_that_is_not_taken_in_yet_is_waited_for_and_the_one_before_it_has_ended() {
+        let mut order = StartOrder::default();
+        assert!(!add(&mut order, "api", 2, on(&[("db", 0, false)])));
+        let freed = order.add(&"web".into(), 6, on(&[("db", 5, false)]));
+        assert_eq!(names(&freed.may_start), ["api"], "and not web");
+        assert_eq!(order.add(&"db".into(), 5, vec![]), Freed::default());
+        assert_eq!(order.up("db", 0), []);
+        assert_eq!(names(&order.up("db", 5)), ["web"]);
+        assert!(!order.may_stop("db"));
+        order.end("api", 2);
+        assert_eq!(names(&order.end("web", 6).may_stop), ["db"]);
+        order.end("db", 5);
+        assert!(order.nodes.is_empty());
+    }
+
+    /// Its dependency was replaced by one that is not of the order, after it had looked for it.
+    #[test]
+    fn one_that_was_replaced_meanwhile_is_not_waited_for() {
+        let mut order = StartOrder::default();
+        assert!(!add(&mut order, "api", 2, on(&[("db", 0, false)])));
+        order.end("db", 0);
+        assert!(add(&mut order, "db", 5, vec![]));
+        assert!(add(&mut order, "web", 4, on(&[("db", 0, false)])));
+    }
+
+    /// Both have passed the check before either was taken in.
+    #[test]
+    fn of_two_that_are_to_start_after_each_other_the_later_is_after_nobody() {
+        let mut order = StartOrder::default();
+        let (after_b, after_a) = (on(&[("b", 0, true)]), on(&[("a", 1, false)]));
+        order.check("a", &after_b).unwrap();
+        order.check("b", &after_a).unwrap();
+        assert!(add(&mut order, "a", 1, after_b));
+        assert!(add(&mut order, "b", 2, after_a));
+        assert!(!order.may_stop("b"));
+        assert!(order.may_stop("a"));
+        assert_eq!(names(&order.end("a", 1).may_stop), ["b"]);
+        order.end("b", 2);
+        assert!(order.nodes.is_empty());
     }
 
     #[test]
@@ -301,7 +383,7 @@ mod tests {
         let mut order = StartOrder::default();
         order.add(&"api".into(), 2, on(&[("db", 0, true)]));
         assert_eq!(order.end("db", 0), Freed::default());
-        assert!(order.add(&"db".into(), 5, vec![]));
+        assert!(add(&mut order, "db", 5, vec![]));
         assert!(!order.may_stop("db"));
         assert_eq!(names(&order.end("api", 2).may_stop), ["db"]);
         order.end("db", 5);
@@ -313,8 +395,8 @@ mod tests {
         let mut order = StartOrder::default();
         order.add(&"api".into(), 2, on(&[("db", 0, true)]));
         order.end("db", 0);
-        assert!(order.add(&"db".into(), 5, vec![]));
-        assert!(!order.add(&"web".into(), 6, on(&[("db", 5, false)])));
+        assert!(add(&mut order, "db", 5, vec![]));
+        assert!(!add(&mut order, "web", 6, on(&[("db", 5, false)])));
         assert_eq!(names(&order.up("db", 5)), ["web"]);
     }
 

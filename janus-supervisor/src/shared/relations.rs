@@ -53,36 +53,30 @@ impl Shared {
         if let Some(group) = &self.root_group {
             group.registered(cell.traits.significant);
         }
-        if self.has_order.load(SeqCst) {
-            let replaced = self.order().replace(&cell.name, cell.id);
-            self.go_on(replaced);
-        }
         if !after.is_empty() {
             // First, so that whoever becomes ready from now on says so.
             self.has_order.store(true, SeqCst);
             cell.set_after(after.iter().map(|on| Arc::clone(&on.name)).collect());
-            let names: Vec<_> = after
-                .iter()
-                .map(|on| (Arc::clone(&on.name), on.id))
-                .collect();
-            if self.order().add(&cell.name, cell.id, after) {
-                cell.set_permit(Permit::OPEN);
-            }
-            // They may have come up in between, or be over, and then nobody else says so.
-            for (name, id) in names {
-                match self.registry.get(&name).filter(|on| on.id == id) {
-                    Some(on) if on.is_finished() => self.leaves_order(&name, id),
-                    Some(on) => {
-                        if on.read(ServiceLifecycle::phase) == ServicePhase::Running {
-                            self.is_up(&on);
-                        }
+        }
+        if !self.has_order.load(SeqCst) {
+            return;
+        }
+        let awaited = after.iter().map(|on| (Arc::clone(&on.name), on.id));
+        let awaited: Vec<_> = awaited.collect();
+        let freed = self.order().add(&cell.name, cell.id, after);
+        self.go_on(freed);
+        // They may have come up in between, or be over, and then nobody else says so.
+        for (name, id) in awaited {
+            match self.registry.get(&name).filter(|on| on.id == id) {
+                Some(on) if on.is_finished() => self.leaves_order(&name, id),
+                Some(on) => {
+                    if on.read(ServiceLifecycle::phase) == ServicePhase::Running {
+                        self.is_up(&on);
                     }
-                    // Over and forgotten, or another has its name.
-                    None => self.leaves_order(&name, id),
                 }
+                // Over and forgotten, or another has its name.
+                None => self.leaves_order(&name, id),
             }
-        } else if self.has_order.load(SeqCst) {
-            self.order().add(&cell.name, cell.id, after);
         }
     }
 

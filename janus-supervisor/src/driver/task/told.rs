@@ -35,7 +35,7 @@ impl Task {
             logged(|| log::step(&cell.name, now, &step.happened, &mut rare.failures));
         }
         if is_logged && step.command == Command::Run {
-            self.rare().span = self.span();
+            self.enter_span();
         }
         if self.shared.is_observed() && step.tally.events > 0 {
             self.tell_observers(now, step);
@@ -101,17 +101,24 @@ impl Task {
         }
     }
 
-    /// The span that everything in this run is logged in. At error level, so that no filter on severity strips the service's
-    /// own lines of the name they belong to.
-    fn span(&self) -> Span {
-        if !tracing::enabled!(tracing::Level::ERROR) {
-            return Span::none();
-        }
+    /// From now on all is logged in a span of this run's own. At error level, so that no filter on severity strips the service's own lines
+    /// of the name they belong to.
+    fn enter_span(&mut self) {
+        self.leave_span();
         let (run, attempt) = self
             .cell
             .read(|lifecycle| (lifecycle.start_count(), lifecycle.attempt()));
-        let span = || tracing::error_span!("service", service = &*self.cell.name, run, attempt);
-        caught(span).unwrap_or_else(|_| Span::none())
+        let service = &*self.cell.name;
+        let span = caught(|| tracing::error_span!("service", service, run, attempt));
+        self.rare().span = span.unwrap_or_else(|_| Span::none());
+    }
+
+    /// Leaves the span of the run before.
+    pub(super) fn leave_span(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            let span = std::mem::replace(&mut rare.span, Span::none());
+            logged(|| drop(span));
+        }
     }
 
     fn tell_observers(&self, now: Instant, step: &mut Step) {

@@ -30,6 +30,10 @@ impl Asked {
         step.command
     }
 
+    fn stop(&mut self, now: Instant) -> Command {
+        self.tell(now, Input::Stop { latest: None })
+    }
+
     fn fail(&mut self, now: Instant) -> Command {
         let exit = Exit::Failed(Failure::new(FailureKind::Error, "broken"));
         let ended = Ended::judge(RestartPolicy::OnFailure, exit);
@@ -71,6 +75,22 @@ fn since_when_there_is_something_to_do() {
     assert_eq!(failed, Command::Fail(FailureKind::StartTimeout));
     assert_eq!(it.decider.deadline(), None);
     assert_eq!(it.decider.due(), Some(t0 + 2 * S));
+    // It is no nearer to its end for being told to stop.
+    assert_eq!(it.stop(t0 + 3 * S), Command::Wait);
+    assert_eq!(it.decider.due(), Some(t0 + 2 * S));
+    assert_eq!(it.tell(t0 + 4 * S, Input::Gone), Command::Finish);
+    assert_eq!(it.decider.due(), None);
+}
+
+#[test]
+fn since_when_a_run_that_was_dropped_is_to_be_gone() {
+    let (t0, mut it) = (clock::now(), Asked::new(clock::now()));
+    assert_eq!(it.tell(t0, Input::Start), Command::Run);
+    assert_eq!(it.stop(t0 + S), Command::Stop);
+    assert_eq!(it.decider.due(), Some(t0 + 31 * S));
+    assert_eq!(it.tell(t0 + 31 * S, Input::Tick), Command::Abort);
+    assert_eq!(it.decider.deadline(), None);
+    assert_eq!(it.decider.due(), Some(t0 + 31 * S));
 }
 
 #[test]

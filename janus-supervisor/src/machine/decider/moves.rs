@@ -129,9 +129,11 @@ impl Decider {
         now: Instant,
         step: &mut Step,
     ) -> Result<(), TransitionError> {
+        // It is due for as long as before: a stop brings nobody who blocks a thread any nearer to the end.
+        let since = self.due().unwrap_or(now);
         enter_stopping(life, now, step)?;
         let then = Then::Terminate;
-        self.state = State::Aborting { then };
+        self.state = State::Aborting { then, since };
         Ok(())
     }
 
@@ -334,9 +336,14 @@ impl Decider {
             _ => return,
         };
         if abort_at.is_some_and(|at| at <= now) {
-            self.state = State::Aborting { then };
-            step.command = Command::Abort;
+            self.drop_run(now, then, step);
         }
+    }
+
+    /// Has the run dropped.
+    pub(super) fn drop_run(&mut self, since: Instant, then: Then, step: &mut Step) {
+        self.state = State::Aborting { then, since };
+        step.command = Command::Abort;
     }
 
     /// Forgets earlier failures if the run has lasted long enough.
