@@ -120,6 +120,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_old_makes_room_before_more_is_asked_for() {
+        let (t0, mut window) = (t0(), SlidingWindow::new());
+        assert!(window.record_below(t0, S, 1_000));
+        let room = window.events.capacity();
+        while window.events.len() < room {
+            assert!(window.record_below(t0, S, 1_000));
+        }
+        assert!(window.record_below(t0 + 2 * S, S, 1_000));
+        assert_eq!((window.events.len(), window.events.capacity()), (1, room));
+    }
+
+    #[test]
     fn counts_up_to_the_edge_of_the_period_and_not_beyond() {
         let (t0, mut window) = (t0(), SlidingWindow::new());
         assert_eq!(window.record(t0, 10 * S, 5), 1);

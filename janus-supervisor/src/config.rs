@@ -127,8 +127,8 @@ impl SupervisorConfig {
     /// [`Readiness::Notify`]: give such services a [start timeout](SpawnOptions::with_start_timeout), so that none keeps its place
     /// for ever. Without it a run is ready when it has been polled once.
     ///
-    /// A service that waits for its place is starting, or backing off beyond its delay. A stop does not wait. Each start then takes a
-    /// lock that all services share.
+    /// A service that waits for its place is starting, or backing off beyond its delay. A stop does not wait. One that is given a place on a
+    /// runtime that nobody drives keeps it. Each start then takes a lock that all services share.
     #[must_use]
     pub fn with_max_concurrent_starts(mut self, starts: usize) -> Self {
         self.max_concurrent_starts = Some(starts);
@@ -233,7 +233,8 @@ impl SpawnOptions {
     }
 
     /// Among the supervisor's own services: it first starts when all of these have been up or have ended, and in a shutdown they
-    /// are asked to stop when it is gone. As with systemd's `After=`, that is all: their restarts and ends do not concern it.
+    /// are asked to stop when it is gone; until then they run on, and run again if they fail. As with systemd's `After=`, that is all:
+    /// their restarts and ends do not concern it.
     ///
     /// They must be registered already. A group may be named, too, but nothing inside one.
     #[must_use]

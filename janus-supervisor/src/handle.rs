@@ -85,8 +85,8 @@ impl ServiceHandle {
         end(&cell).await
     }
 
-    /// Ends the present run, or the backoff, and begins another run at once; answers when that is running. Earlier failures are
-    /// forgotten, by its breaker, too. In a group nobody else restarts, and nothing is counted; if its siblings are restarting, it
+    /// Ends the present run, or the backoff, and begins another run at once; answers when that is running, or has ended without a
+    /// failure. Earlier failures are forgotten, by its breaker, too. In a group nobody else restarts, and nothing is counted; if its siblings are restarting, it
     /// comes up with them.
     ///
     /// A service that its breaker has terminated begins anew, as if it had been removed and spawned once more with the same value
@@ -124,9 +124,11 @@ impl ServiceHandle {
             match (lifecycle.termination_reason(), lifecycle.phase()) {
                 (Some(reason), _) => Some(Err(Some(reason.clone()))),
                 (None, ServicePhase::Running) if runs_anew => Some(Ok(())),
-                (None, ServicePhase::BackingOff) if runs_anew && lifecycle.attempt() > 0 => {
-                    Some(Err(None))
-                }
+                // It is over already: as it should be, or not.
+                (None, ServicePhase::BackingOff) if runs_anew => Some(match lifecycle.attempt() {
+                    0 => Ok(()),
+                    _ => Err(None),
+                }),
                 _ => None,
             }
         };

@@ -116,7 +116,7 @@ impl Registry {
     }
 }
 
-/// Takes out what is inside a service that was taken out, if it is a group: they have terminated with it. It comes last.
+/// Takes out what is inside a service that was taken out, if it is a group. It comes last.
 fn with_inside(cells: &mut Cells, cell: Arc<ServiceCell>) -> Vec<Arc<ServiceCell>> {
     let mut removed = Vec::new();
     if cell.traits.group {
@@ -126,9 +126,10 @@ fn with_inside(cells: &mut Cells, cell: Arc<ServiceCell>) -> Vec<Arc<ServiceCell
     removed
 }
 
-/// Takes out all that is inside a group, in the order of spawning.
+/// Takes out what is inside a group that has terminated, in the order of spawning: what has not terminated with it, because it is on a
+/// runtime of its own and the group was lost with another, stays for those who look for it.
 fn take_inside(cells: &mut Cells, group: &str) -> Vec<Arc<ServiceCell>> {
-    cells.take(|cell| is_inside(&cell.name, group))
+    cells.take(|cell| is_inside(&cell.name, group) && check_terminated(cell).is_ok())
 }
 
 /// Puts a cell in the place of one with its name, if there is one: that is answered.

@@ -91,11 +91,9 @@ pub(crate) fn revive(shared: &Arc<Shared>, old: &Arc<ServiceCell>) {
         return;
     };
     let runtime = dormant.runtime.clone();
-    if Handle::try_current().is_ok() {
-        // Those who listen for all may have gone with their runtime. If they cannot be installed, `run_until_shutdown` says so.
-        let _told_later = shared.ensure_signals();
-        shared.ensure_relay();
-    }
+    // Those who listen for all may have gone with their runtime.
+    let here = Handle::try_current();
+    shared.listen(&runtime, here.as_ref().unwrap_or(&runtime));
     let mut decider = dormant.decider.anew(now, seed);
     if !after.is_empty() {
         decider.close();

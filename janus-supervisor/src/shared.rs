@@ -6,7 +6,7 @@ mod relations;
 
 pub(crate) use members::Member;
 
-use self::listeners::Listener;
+use self::listeners::Listeners;
 use self::members::Members;
 use crate::cell::{End, ServiceCell, cancel};
 use crate::driver::{caught, logged};
@@ -47,10 +47,10 @@ pub(crate) struct Shared {
     event_buffer: usize,
     observer_panics: AtomicU64,
     install_signal_handler: bool,
-    /// The task that listens for signals.
-    listener: Mutex<Option<Listener>>,
-    /// The task that waits for somebody to cancel `root`.
-    relay: Mutex<Option<Listener>>,
+    /// The tasks that listen for signals.
+    signals: Listeners,
+    /// The tasks that wait for somebody to cancel `root`.
+    relays: Listeners,
     /// Which services start after others, and whether there are any.
     order: Mutex<StartOrder>,
     /// How many services start at a time, if that is limited.
@@ -128,8 +128,8 @@ impl Shared {
             event_buffer: config.event_buffer,
             observer_panics: AtomicU64::new(0),
             install_signal_handler: config.install_signal_handler,
-            listener: Mutex::default(),
-            relay: Mutex::default(),
+            signals: Listeners::default(),
+            relays: Listeners::default(),
             order: Mutex::default(),
             starts: Starts::new(config.max_concurrent_starts, config.restart_spread),
             has_order: AtomicBool::new(false),

@@ -95,6 +95,9 @@ impl Spec {
             format!("{path}{own_name}").into()
         };
         checked.map_err(|error| error.at(&name))?;
+        if let Some(runtime) = &options.runtime {
+            check_runtime(&name, runtime)?;
+        }
         Ok(Self {
             backoff: backoff(shared, &name, options.backoff)?,
             grace: options.shutdown_grace.unwrap_or(grace),

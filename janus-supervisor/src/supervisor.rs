@@ -189,15 +189,18 @@ impl JanusSupervisor {
             let name = name.to_owned();
             return Err(SpawnError::ShuttingDown { name });
         }
-        if is_own || !shared.is_ready_on(runtime.id()) {
-            self.prepare(name, &runtime, is_own)?;
+        if !shared.is_ready_on(runtime.id(), is_own) {
+            self.prepare(name, &runtime)?;
         }
         Ok((runtime, entering))
     }
 
-    /// Sees to it that there is all that services on this runtime need: `is_own`, if it is that of one service alone.
+    /// Sees to it that there is all that services on this runtime need.
+    ///
+    /// # Errors
+    /// [`SpawnError`]: it cannot be had, or the supervisor's own settings are wrong.
     #[cold]
-    fn prepare(&self, name: &str, runtime: &Handle, is_own: bool) -> Result<(), SpawnError> {
+    fn prepare(&self, name: &str, runtime: &Handle) -> Result<(), SpawnError> {
         let shared = self.shared();
         spawn::check_runtime(name, runtime)?;
         if let Some(intensity) = shared.intensity() {
@@ -209,18 +212,8 @@ impl JanusSupervisor {
                 "the supervisor's max_concurrent_starts is zero: nothing could ever start",
             ));
         }
-        // Those who listen for all belong to whoever spawns, and not to a runtime that one service has to itself.
-        let here = Handle::try_current().unwrap_or_else(|_| runtime.clone());
-        if is_own && shared.is_ready_on(here.id()) {
-            return Ok(());
-        }
-        let _inside = here.enter();
-        // If they cannot be installed, `run_until_shutdown` says so, and here there is no more to be had.
-        let hears_signals = shared.ensure_signals().unwrap_or(true);
-        let hears_token = shared.ensure_relay();
-        if !is_own && hears_signals && hears_token {
-            shared.set_ready_on(runtime.id());
-        }
+        let here = Handle::try_current();
+        shared.listen(runtime, here.as_ref().unwrap_or(runtime));
         Ok(())
     }
 

@@ -262,6 +262,16 @@ fn handlers_that_cannot_be_installed_are_not_tried_again_and_again() {
     assert!(child.end().success());
 }
 
+/// Those who hear of signals go with their runtime, but whoever waits for a shutdown has one of their own.
+#[test]
+fn whoever_waits_hears_the_signal_when_the_runtime_of_the_first_service_has_gone() {
+    let child = Child::start("the first runtime has gone");
+    child.expect("ready");
+    child.signal(Signal::TERM);
+    child.expect("cause SIGTERM, drained 1, aborted [], exit code 0");
+    assert!(child.end().success());
+}
+
 /// Nor are there any where there is no runtime.
 #[test]
 fn outside_a_runtime_whoever_waits_for_signals_is_told() {

@@ -198,8 +198,10 @@ pub(crate) fn end_without_task(shared: &Arc<Shared>, child: &Arc<ServiceCell>) {
     let Some(decider) = child.begin_task() else {
         return;
     };
+    // Before anybody is told, who might forget it with all in it.
+    let all = shared.registry.all();
     Task::new(Arc::clone(child), shared.join(), decider).never_began();
-    for inside in shared.registry.all().inside(&child.name).rev() {
+    for inside in all.inside(&child.name).rev() {
         if let Some(decider) = inside.begin_task() {
             inside.request_stop();
             Task::new(Arc::clone(inside), shared.join(), decider).never_began();

@@ -6,6 +6,7 @@
 //! 2. The lifecycle hears of everything, also when the runtime drops the task in the middle: see [`Task`]'s `Drop`.
 //! 3. A stop is seen in the same poll as whatever else has happened, and is told first.
 
+use super::logged;
 use super::task::{Next, Task};
 use crate::error::RunEnd;
 use crate::{CancellationToken, JanusService, ServiceError};
@@ -13,25 +14,36 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-/// Runs a service until it has terminated.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an async fn keeps room for its parameters twice, in every task"
-)]
+/// Runs a service until it has terminated. (An `async fn` would keep room for its parameters twice, in every task.)
 pub(crate) fn drive<S: JanusService>(
     mut task: Task,
     service: S,
 ) -> impl Future<Output = ()> + Send {
+    let mut service = Value(Some(service));
     async move {
         {
             // Captures are dropped in the order of their mention: the value first, then the task, which says that all is over.
             let service = &service;
             let task = &mut task;
+            let Some(service) = &service.0 else { return };
             // A local: should the runtime drop the task in the middle, the run is gone before `Task`'s `Drop` says so.
             let mut run = pin!(None);
             poll_fn(move |cx| poll(task, |token| service.run(token), run.as_mut(), cx)).await;
         }
-        task.retire(service);
+        if let Some(service) = service.0.take() {
+            task.retire(service);
+        }
+    }
+}
+
+/// The value of a service. Should the runtime drop the task, its drop may come while a panic of the run's goes by, and must not add one.
+struct Value<S>(Option<S>);
+
+impl<S> Drop for Value<S> {
+    fn drop(&mut self) {
+        if let Some(service) = self.0.take() {
+            logged(|| drop(service));
+        }
     }
 }
 

@@ -307,7 +307,9 @@ impl Task {
             self.cell.listen(cx.waker());
         }
         if let Some(heard) = self.cell.heard() {
-            return Poll::Ready(self.hear(clock::now(), heard));
+            let now = clock::now();
+            let next = self.hear(now, heard);
+            return Poll::Ready(self.in_turn(now, next));
         }
         let Some(deadline) = self.decider.deadline() else {
             return Poll::Pending;
@@ -398,7 +400,8 @@ impl Task {
         match self.cell.again(&mut self.decider, now, kind, error, None) {
             Ok(Shortcut::Taken((token, _dropped_here))) => {
                 self.count(Decider::AGAIN);
-                Ok(self.in_turn(now, token))
+                let run = self.run_with(token);
+                Ok(self.in_turn(now, run))
             }
             Ok(Shortcut::Closed(error)) => Err(error),
             Err(fault) => Ok(self.fault(fault)),
@@ -417,21 +420,21 @@ impl Task {
         match self.cell.again(decider, now, kind, error, Some(&mut step)) {
             Ok(Shortcut::Taken((token, _dropped_here))) => {
                 self.tell_all(now, &mut step);
-                Ok(self.in_turn(now, token))
+                let run = self.run_with(token);
+                Ok(self.in_turn(now, run))
             }
             Ok(Shortcut::Closed(error)) => Err(error),
             Err(fault) => Ok(self.fault(fault)),
         }
     }
 
-    /// Begins a run that follows at once, and leaves room for others.
+    /// Leaves room for others before a run that follows at once.
     #[inline]
-    fn in_turn(&mut self, now: Instant, token: CancellationToken) -> Next {
-        let run = self.run_with(token);
-        if self.rare().turns.goes_on(now) {
-            run
-        } else {
+    fn in_turn(&mut self, now: Instant, next: Next) -> Next {
+        if matches!(next, Next::Run) && !self.rare().turns.goes_on(now) {
             Next::RunLater
+        } else {
+            next
         }
     }
 

@@ -173,6 +173,16 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_that_has_come_is_not_given_back() {
+        let t0 = crate::clock::now();
+        let mut limit = limit(1, S);
+        assert_eq!(limit.take_turn(t0), Turn::Go);
+        assert_eq!(limit.take_turn(t0), Turn::At(t0 + S));
+        limit.give_back(t0 + S, t0 + S);
+        assert_eq!(limit.take_turn(t0 + S), Turn::At(t0 + 2 * S));
+    }
+
+    #[test]
     fn a_spread_beyond_the_end_of_time_is_as_good_as_never() {
         let t0 = crate::clock::now();
         let mut limit = limit(1, Duration::MAX);

@@ -1,5 +1,5 @@
-//! The tasks that listen for all services: one for signals, one for the token. Each ends with the runtime that it is on, and is needed for as long
-//! as there is another.
+//! The tasks that listen for all services: some for signals, some for the token. Each ends with the runtime that it is on, so that there is one on each
+//! that somebody needs it on: whichever goes away, the others still hear.
 
 use super::Shared;
 use crate::driver::{relay, signals};
@@ -8,75 +8,91 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::{self, Handle};
 use tokio::task::JoinHandle;
 
+/// Those who listen for the same.
+#[derive(Default)]
+pub(super) struct Listeners(Mutex<Vec<Listener>>);
+
 /// One of them.
-pub(super) struct Listener {
+struct Listener {
     task: JoinHandle<()>,
     on: runtime::Id,
-    /// That runtime has all else that services need.
+    /// That runtime has all else that those need who spawn services on it.
     is_enough: bool,
 }
 
-fn lock(listener: &Mutex<Option<Listener>>) -> MutexGuard<'_, Option<Listener>> {
-    listener.lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl Listeners {
+    fn lock(&self) -> MutexGuard<'_, Vec<Listener>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-/// Sees to it that there is one. Answers whether it is on this runtime.
-///
-/// # Errors
-/// As `install`, and where one has to be installed and this is inside no runtime.
-fn ensure(
-    listener: &Mutex<Option<Listener>>,
-    install: impl FnOnce() -> io::Result<JoinHandle<()>>,
-) -> io::Result<bool> {
-    let here = Handle::try_current().ok().map(|runtime| runtime.id());
-    let mut listener = lock(listener);
-    let known = listener.as_ref().filter(|it| !it.task.is_finished());
-    let on = match known {
-        Some(known) => known.on,
-        None => {
-            let on = here.ok_or_else(|| io::Error::other("not inside a tokio runtime"))?;
-            *listener = Some(Listener {
+    /// Whether there is one like that.
+    #[inline]
+    fn any(&self, is_it: impl Fn(&Listener) -> bool) -> bool {
+        let all = self.lock();
+        all.iter().any(|it| is_it(it) && !it.task.is_finished())
+    }
+
+    /// Sees to it that there is one on this runtime.
+    ///
+    /// # Errors
+    /// As `install`, and where this is inside no runtime.
+    fn ensure_here(&self, install: impl FnOnce() -> io::Result<JoinHandle<()>>) -> io::Result<()> {
+        let here =
+            Handle::try_current().map_err(|_| io::Error::other("not inside a tokio runtime"))?;
+        let mut all = self.lock();
+        all.retain(|it| !it.task.is_finished());
+        if all.iter().all(|it| it.on != here.id()) {
+            all.push(Listener {
                 task: install()?,
-                on,
+                on: here.id(),
                 is_enough: false,
             });
-            on
         }
-    };
-    Ok(here == Some(on))
+        Ok(())
+    }
 }
 
 impl Shared {
-    /// Whether this runtime is known to have all that services need, those who listen for all among it.
+    /// Whether this runtime is known to have all that services on it need, those who listen for all among it. If services are spawned from
+    /// elsewhere onto it, those who hear signals are not.
     #[inline]
-    pub(crate) fn is_ready_on(&self, runtime: runtime::Id) -> bool {
-        let relay = lock(&self.relay);
-        let here = relay.as_ref().filter(|relay| relay.on == runtime);
-        here.is_some_and(|relay| relay.is_enough && !relay.task.is_finished())
+    pub(crate) fn is_ready_on(&self, runtime: runtime::Id, from_elsewhere: bool) -> bool {
+        self.relays
+            .any(|relay| relay.on == runtime && (relay.is_enough || from_elsewhere))
     }
 
-    /// Notes that this runtime has all else, too, if it is on it that somebody waits for the root token.
-    pub(crate) fn set_ready_on(&self, runtime: runtime::Id) {
-        let mut relay = lock(&self.relay);
-        if let Some(relay) = relay.as_mut().filter(|relay| relay.on == runtime) {
-            relay.is_enough = true;
+    /// Sees to it that on these two, the runtime of a service and that of whoever spawns it, somebody waits for the root token, and on the
+    /// latter for signals, if they are wanted and can be had.
+    pub(crate) fn listen(self: &Arc<Self>, runtime: &Handle, here: &Handle) {
+        for on in [runtime, here] {
+            let _inside = on.enter();
+            let _cannot_fail = self.relays.ensure_here(|| Ok(relay::install(self)));
+        }
+        if !self.is_ready_on(here.id(), false) {
+            let _inside = here.enter();
+            // If they cannot be installed, `run_until_shutdown` says so. It is tried once: tokio panics where they cannot.
+            let _told_later = self.ensure_signals();
+            for relay in &mut *self.relays.lock() {
+                relay.is_enough |= relay.on == here.id();
+            }
         }
     }
 
-    /// Sees to it that somebody waits for the root token. Answers whether that is on this runtime.
-    pub(crate) fn ensure_relay(self: &Arc<Self>) -> bool {
-        let relay = ensure(&self.relay, || Ok(relay::install(self)));
-        relay.unwrap_or(false)
-    }
-
-    /// Installs the signal handlers, if they are wanted and are not there yet. Answers whether all there is of that is on this runtime.
+    /// Sees to it that signals are heard on this runtime, if they are wanted.
     ///
     /// # Errors
-    /// They cannot be installed.
-    pub(crate) fn ensure_signals(self: &Arc<Self>) -> io::Result<bool> {
+    /// The handlers cannot be installed, and are not on another runtime either.
+    pub(crate) fn ensure_signals(self: &Arc<Self>) -> io::Result<()> {
         if !self.install_signal_handler {
-            return Ok(true);
+            return Ok(());
         }
-        ensure(&self.listener, || signals::install(self))
+        let installed = self.signals.ensure_here(|| signals::install(self));
+        installed.or_else(|error| {
+            if self.signals.any(|_| true) {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! On the paused clock of a runtime that is never idle, time moves only when it is told to.
 
+use futures_util::FutureExt;
 use janus_supervisor::{
-    BackoffConfig, JanusService, JanusSupervisor, RestartPolicy, ServiceHandle, ServicePhase,
-    SpawnOptions, SupervisorConfig, TerminationReason, service_fn,
+    BackoffConfig, EventKind, JanusService, JanusSupervisor, Observer, RestartPolicy, ServiceEvent,
+    ServiceHandle, ServicePhase, SpawnOptions, SupervisorConfig, TerminationReason, service_fn,
 };
-use janus_tests::{Script, Turn, ms, secs};
+use janus_tests::{Script, Turn, ms, secs, within_a_minute};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::Poll;
 use std::time::Duration;
+use tokio::runtime::Builder;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -362,4 +364,42 @@ async fn a_run_that_never_yields_is_reported_as_stuck_and_the_others_go_on() {
     assert_eq!(supervisor.snapshot().metrics.active_services, 0);
     // What was reported stays reported.
     assert_eq!(supervisor.wait_for_drain().await, report);
+}
+
+/// Asks for another run as soon as it hears that one has failed.
+#[derive(Default)]
+struct Impatient(OnceLock<ServiceHandle>);
+
+impl Observer for Impatient {
+    fn observe(&self, event: &ServiceEvent) {
+        if let (EventKind::BackingOff { .. }, Some(service)) = (&event.kind, self.0.get()) {
+            // The request stands, also if nobody waits for the answer.
+            let _pending = service.restart().now_or_never();
+        }
+    }
+}
+
+/// A crash loop by hand gives way to others as one without a delay does.
+#[test]
+fn a_service_that_is_restarted_whenever_it_fails_lets_others_go_on() {
+    within_a_minute(|| {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let impatient = Arc::new(Impatient::default());
+            let config = settings().with_observer(Arc::clone(&impatient) as Arc<_>);
+            let supervisor = JanusSupervisor::new(config);
+            let backoff = BackoffConfig::new(secs(1), secs(1)).without_circuit_breaker();
+            let fails = service_fn("fails", |_cancel| async { Err("x".into()) });
+            let options = SpawnOptions::with_backoff(backoff);
+            let fails = supervisor
+                .spawn_service_with_options(fails, options)
+                .unwrap();
+            assert!(impatient.0.set(fails.clone()).is_ok());
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(fails.snapshot().start_count > 1);
+            assert_eq!(fails.stop().await, TerminationReason::Cancelled);
+        });
+    });
 }

@@ -3,10 +3,27 @@
 use super::{slow_starter, supervisor};
 use janus_supervisor::{
     EventKind, Group, JanusSupervisor, Readiness, RestartError, RestartPolicy, ServiceHandle,
-    ServicePhase, SpawnOptions, Strategy, TerminationReason,
+    ServicePhase, SpawnOptions, Strategy, TerminationReason, service_fn,
 };
 use janus_tests::{Recorder, Script, Story, Turn, backoff, ms, secs, settle, within_an_hour};
 use tokio::time::Instant;
+
+/// A run that is over before anybody could look has run all the same.
+#[tokio::test(start_paused = true)]
+async fn a_restart_is_answered_when_the_run_ends_in_its_first_poll() {
+    for readiness in [Readiness::Immediate, Readiness::Notify] {
+        let (supervisor, ..) = supervisor();
+        let options = SpawnOptions::default()
+            .with_readiness(readiness)
+            .with_restart_policy(RestartPolicy::Always);
+        let job = service_fn("job", |_cancel| async { Ok(()) });
+        let job = supervisor.spawn_service_with_options(job, options).unwrap();
+        settle().await;
+        assert_eq!(job.phase(), ServicePhase::BackingOff);
+        within_an_hour(job.restart()).await.unwrap();
+        assert_eq!(job.snapshot().start_count, 2);
+    }
+}
 
 /// Where a request finds the service.
 #[derive(Debug, Clone, Copy)]

@@ -2,8 +2,8 @@
 
 use super::{Bomb, Scene};
 use janus_supervisor::{
-    CancellationToken, JanusService, RestartPolicy, ServiceError, ServicePhase, SpawnError,
-    SpawnOptions, TerminationReason, service_fn,
+    CancellationToken, JanusService, JanusSupervisor, RestartPolicy, ServiceError, ServicePhase,
+    SpawnError, SpawnOptions, SupervisorConfig, TerminationReason, service_fn,
 };
 use janus_tests::{Script, ms, secs, settle, within_an_hour};
 use std::pin::Pin;
@@ -246,4 +246,28 @@ async fn a_panic_in_name_or_restart_policy_is_an_error_of_the_spawn() {
         .unwrap();
     tokio::time::sleep(secs(1)).await;
     scene.end(&[]).await;
+}
+
+/// The runtime drops all at once, and a second panic while the first goes by would end the process.
+#[test]
+fn panics_in_the_drops_of_a_run_and_its_service_are_borne_when_their_runtime_goes_away() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let supervisor = JanusSupervisor::new(SupervisorConfig::default().without_signal_handler());
+    let service = runtime.block_on(async {
+        let bomb = Bomb;
+        let service = service_fn("rude", move |_cancel| {
+            let _kept = &bomb;
+            Rude(|| Poll::Pending)
+        });
+        let service = supervisor.spawn_service(service).unwrap();
+        tokio::task::yield_now().await;
+        service
+    });
+    drop(runtime);
+    let reason = service.termination_reason();
+    assert_eq!(reason, Some(TerminationReason::Aborted));
+    assert_eq!(supervisor.metrics().snapshot().active_services, 0);
 }

@@ -1,6 +1,8 @@
 //! A runtime that goes away under the supervisor: its services have not ended cleanly, and nobody may believe so.
 
-use janus_supervisor::{EventKind, JanusSupervisor, RunOutcome, ServicePhase, TerminationReason};
+use janus_supervisor::{
+    EventKind, JanusSupervisor, RunOutcome, ServicePhase, SpawnOptions, TerminationReason,
+};
 use janus_tests::{Recorder, Script, Turn, config, secs};
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
@@ -143,4 +145,33 @@ fn a_runtime_that_was_dropped_before_the_shutdown_is_no_clean_drain() {
     supervisor.trigger_shutdown();
     let report = self::runtime().block_on(supervisor.run_until_shutdown());
     assert_eq!(report.unwrap().exit_code(), 1);
+}
+
+/// F76: those who listen for all go with their runtime; there are others where there are other services.
+#[test]
+fn whoever_is_left_hears_the_token_when_the_first_runtime_has_gone() {
+    for from_elsewhere in [false, true] {
+        let recorder = Arc::new(Recorder::default());
+        let supervisor = JanusSupervisor::new(config(&recorder));
+        let (first, second) = (runtime(), runtime());
+        let inside = first.enter();
+        supervisor.spawn_service(Script::new("lost", [])).unwrap();
+        let script = Script::new("left", []);
+        let left = if from_elsewhere {
+            let options = SpawnOptions::default().on(second.handle().clone());
+            supervisor.spawn_service_with_options(script, options)
+        } else {
+            let _inside = second.enter();
+            supervisor.spawn_service(script)
+        };
+        let left = left.unwrap();
+        drop(inside);
+        begin(&first);
+        begin(&second);
+        drop(first);
+        supervisor.cancel_token().cancel();
+        let reason =
+            second.block_on(async { tokio::time::timeout(secs(60), left.terminated()).await });
+        assert_eq!(reason.unwrap(), TerminationReason::Cancelled);
+    }
 }

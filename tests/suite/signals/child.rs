@@ -93,6 +93,29 @@ fn play() {
             tokio::join!(one, other);
         }),
         "without an I/O driver" => without_an_io_driver(),
+        "the first runtime has gone" => {
+            let (first, second) = (runtime(), runtime());
+            let supervisor = first.block_on(async {
+                let supervisor = JanusSupervisor::with_defaults();
+                let job = service_fn("job", |_cancel| async { Ok(()) });
+                supervisor.spawn_service(job).unwrap().terminated().await;
+                supervisor
+            });
+            second.block_on(async {
+                supervisor.spawn_service(quiet()).unwrap();
+                let (gone, waits) = (std::thread::spawn(|| drop(first)), run(&supervisor));
+                tokio::pin!(waits);
+                tokio::select! {
+                    biased;
+                    () = &mut waits => {}
+                    () = std::future::ready(()) => {
+                        gone.join().unwrap();
+                        say("ready");
+                        waits.await;
+                    }
+                }
+            });
+        }
         other => panic!("no such part: {other}"),
     }
 }

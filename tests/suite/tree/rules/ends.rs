@@ -341,6 +341,77 @@ async fn a_child_that_is_stopped_before_everybody_knows_it_is_registered_before_
     assert!(stories.values().all(|story| story.end.is_some()));
 }
 
+/// F76: a group is lost with its runtime, and a child with a runtime of its own goes on until it sees that.
+#[test]
+fn a_child_that_outlives_its_lost_group_is_known_until_it_ends() {
+    let recorder = Arc::<Recorder>::default();
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let (mine, its_own) = (
+        Builder::new_current_thread().enable_time().build().unwrap(),
+        Builder::new_current_thread().enable_time().build().unwrap(),
+    );
+    let inside = mine.enter();
+    let group = || {
+        let options = SpawnOptions::default().on(its_own.handle().clone());
+        Group::new("g")
+            .service(steady("a"))
+            .service_with_options(steady("b"), options)
+    };
+    supervisor.spawn_group(group()).unwrap();
+    for _ in 0..2 {
+        begin(&mine);
+        begin(&its_own);
+    }
+    drop(inside);
+    let b = supervisor.service("g/b").unwrap();
+    assert_eq!(b.phase(), ServicePhase::Running);
+    drop(mine);
+
+    supervisor.remove_service("g").unwrap();
+    assert!(supervisor.service("g/a").is_none());
+    assert!(supervisor.service("g/b").is_some(), "it still runs");
+    let inside = its_own.enter();
+    let error = supervisor.spawn_group(group()).unwrap_err().to_string();
+    assert!(error.contains("g/b"), "{error}");
+    drop(inside);
+    its_own.block_on(b.terminated());
+    supervisor.remove_service("g/b").unwrap();
+    let metrics = supervisor.metrics().snapshot();
+    assert_eq!((metrics.spawned_total, metrics.active_services), (3, 0));
+}
+
+/// Forgets a service as soon as it hears of its end.
+struct Eraser(&'static str, OnceLock<JanusSupervisor>);
+
+impl Observer for Eraser {
+    #[expect(clippy::unwrap_used, reason = "part of a test")]
+    fn observe(&self, event: &ServiceEvent) {
+        if *event.service == *self.0 && matches!(event.kind, EventKind::Terminated { .. }) {
+            self.1.get().unwrap().remove_service(self.0).unwrap();
+        }
+    }
+}
+
+/// F67: whoever hears of the end of a group that never began may forget it, and all in it ends all the same.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_forgotten_when_its_end_is_told_leaves_nothing_behind() {
+    let recorder = Arc::<Recorder>::default();
+    let eraser = Arc::new(Eraser("g/h", OnceLock::new()));
+    let config = config(&recorder).with_observer(Arc::clone(&eraser) as Arc<_>);
+    let supervisor = JanusSupervisor::new(config);
+    assert!(eraser.1.set(supervisor.clone()).is_ok());
+    supervisor.spawn_group(family()).unwrap();
+    let inside = supervisor.service("g/h/b").unwrap();
+    supervisor.service("g/h").unwrap().request_stop();
+    assert_eq!(
+        within_an_hour(inside.terminated()).await,
+        TerminationReason::Cancelled
+    );
+    supervisor.trigger_shutdown();
+    within_an_hour(supervisor.wait_for_drain()).await;
+    assert_eq!(supervisor.metrics().snapshot().active_services, 0);
+}
+
 /// I92: a child that asks and orders whatever it likes from inside its run.
 #[tokio::test(start_paused = true)]
 async fn a_child_may_ask_the_supervisor_anything() {

@@ -271,3 +271,22 @@ fn a_group_without_a_runtime() {
     assert!(supervisor.snapshot().services.is_empty());
     assert!(recorder.events().is_empty());
 }
+
+/// As for the supervisor's own services.
+#[tokio::test(start_paused = true)]
+async fn a_child_on_a_runtime_without_a_clock() {
+    let bare = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let on = || SpawnOptions::default().on(bare.handle().clone());
+    let group = Group::new("g").service_with_options(steady("child"), on());
+    let no_clock = |name| {
+        let rule = "the tokio runtime has no time driver; build it with enable_time or enable_all";
+        format!("cannot spawn service {name:?}: {rule}")
+    };
+    let error = refused(group, &no_clock("g/child")).await;
+    assert!(matches!(error, SpawnError::NoTimeDriver { name } if name == "g/child"));
+    let group = deep(|inner| inner.service_with_options(steady("child"), on()));
+    refused(group, &no_clock("g/h/child")).await;
+    bare.shutdown_background();
+}
