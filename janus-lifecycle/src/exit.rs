@@ -24,7 +24,7 @@ impl Exit {
         }
     }
 
-    /// The same, taking it.
+    /// Takes the failure out, if it was one.
     #[must_use]
     pub fn into_failure(self) -> Option<Failure> {
         match self {

@@ -72,8 +72,8 @@ enum Source {
     Dropped,
 }
 
-/// What was in the place of an error that came later. Dropping it runs the error's own code: not under a lock, therefore. A panic in that is
-/// caught.
+/// What was in the place of an error that came later. Dropping it runs the error's own code, so never drop it under a lock. A panic in that
+/// code is caught.
 #[must_use = "dropping it runs the error's own code"]
 pub struct Displaced(Was);
 
@@ -103,7 +103,7 @@ impl Failure {
         Self(Arc::new(Kept { kind, error }))
     }
 
-    /// The same, for an error that is already shared.
+    /// A failure whose error is already shared.
     #[must_use]
     pub fn from_shared(kind: FailureKind, error: Arc<dyn Error + Send + Sync>) -> Self {
         let error = Source::Shared(error);

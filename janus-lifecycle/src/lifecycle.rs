@@ -427,7 +427,7 @@ impl ServiceLifecycle {
         snapshot
     }
 
-    /// The same without the text of the last error: where the error's own code must not run, as under a lock.
+    /// As [`snapshot`](Self::snapshot), without the text of the last error: for where the error's own code must not run, as under a lock.
     #[must_use]
     pub fn snapshot_without_error(&self, now: Instant) -> ServiceLifecycleSnapshot {
         let age = self.age(now);

@@ -22,7 +22,7 @@ pub struct ServiceLifecycleSnapshot {
     pub total_failures: u32,
     /// The text of the last failure with its whole chain of sources, or of the error that a stop ended with.
     pub last_error: Option<String>,
-    /// In which way the last failure failed.
+    /// The kind of the last failure.
     pub last_failure_kind: Option<FailureKind>,
     /// Seconds spent in `running`, over all runs.
     pub cumulative_running_secs: f64,

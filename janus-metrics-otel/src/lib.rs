@@ -49,7 +49,7 @@ assert!(exporter.render()?.contains("janus_supervisor_restarts_total{service=\"f
 //!
 //! # Histograms
 //!
-//! OpenTelemetry has no way to announce a histogram's series before its first value, nor to take it back. With
+//! OpenTelemetry has no way to announce a histogram's series before its first value, nor to remove them. With
 //! `PrometheusExporter` both hold for histograms, too, because its observers' numbers do not go through OpenTelemetry; through any
 //! other exporter they appear with their first value and stay.
 //!

@@ -41,13 +41,13 @@ pub(crate) struct ServiceCell {
     holds: AtomicU32,
     /// [`FINISHED`], [`REMOVED`] and [`LOST`].
     over: AtomicU8,
-    /// `holds` went back to zero, the task is over, or somebody waits for a change. Made for the first who waits.
+    /// Tells that `holds` went back to zero, that the task is over, or that something has happened. Made for the first who waits.
     changed: OnceLock<Box<Notify>>,
     /// What calls the task.
     calls: Calls,
     /// The task does not do what is due: the run blocks its thread.
     stuck: AtomicBool,
-    /// A run has begun. Written and read under the lock.
+    /// A run has begun. Written and read under the lock; out here there is room for it.
     begun: AtomicBool,
     /// Somebody has waited for `changed`.
     awaited: AtomicBool,

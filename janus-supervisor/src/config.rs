@@ -135,9 +135,9 @@ impl SupervisorConfig {
         self
     }
 
-    /// Sets how far restarts of all services together are to be apart, at least: after an outage that they have in common, not all of
-    /// them come back in one instant. A restart has its turn when its own delay is over and that of the one before it is so long
-    /// ago. First starts do not wait for a turn, those in a group that runs again included, nor do
+    /// Sets how far restarts of all services together are to be apart, at least: after a shared outage, not all of them come back in
+    /// one instant. A restart has its turn when its own delay is over and at least `gap` has passed since the turn of the one before
+    /// it. First starts do not wait for a turn, those in a group that runs again included, nor do
     /// [restarts by hand](crate::ServiceHandle::restart).
     #[must_use]
     pub fn with_restart_spread(mut self, gap: Duration) -> Self {
@@ -209,6 +209,13 @@ impl SpawnOptions {
         }
     }
 
+    /// Sets the backoff and the breaker. An `Arc` lets many services share one. Default: the supervisor's.
+    #[must_use]
+    pub fn backoff(mut self, backoff: impl Into<Arc<BackoffConfig>>) -> Self {
+        self.backoff = Some(backoff.into());
+        self
+    }
+
     /// Overrides the service's own restart policy.
     #[must_use]
     pub fn with_restart_policy(mut self, policy: RestartPolicy) -> Self {
@@ -259,7 +266,7 @@ impl SpawnOptions {
     }
 
     /// Sets how long a run that is ready may go without [`notify::heartbeat`](crate::notify::heartbeat). One that does so for longer
-    /// hangs: it is dropped, and has failed with [`FailureKind::Hang`](crate::FailureKind::Hang). Beat at twice that rate.
+    /// hangs: it is dropped, and has failed with [`FailureKind::Hang`](crate::FailureKind::Hang). Send at least two heartbeats a period.
     ///
     /// A run that blocks its thread cannot be dropped: it is logged and shown as [stuck](crate::ServiceLifecycleSnapshot::stuck), as
     /// long as there is another thread to do so.

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 /// Why a run failed: any error at all, and whether it is worth another try.
 ///
-/// `?` makes one of every std, thiserror and anyhow error that is `Send + Sync`, and `"text".into()` of text. It shows the whole
-/// chain of causes: `outer: middle: root`. Like anyhow's, it is not an `Error` itself, so that `?` can do so; [`error`](Self::error)
-/// is one.
+/// `?` converts any std, thiserror or anyhow error that is `Send + Sync` into one, and `"text".into()` makes one of text. It shows the
+/// whole chain of causes: `outer: middle: root`. Like anyhow's, it is not an `Error` itself, or `?` could not convert into it;
+/// [`error`](Self::error) is one.
 ///
 /// ```
 /// use janus_supervisor::ServiceError;
@@ -164,14 +164,14 @@ impl PanicError {
     }
 }
 
-/// Why a run was given up that neither failed nor ended: it did not show what it had to.
+/// Why the supervisor dropped a run that had not ended: it failed a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
     /// It was not ready in time.
     #[error("not ready within {0:?}")]
     NotReady(Duration),
-    /// It has not shown for so long that it is alive.
+    /// It has sent no heartbeat for this long.
     #[error("no heartbeat for {0:?}")]
     NoHeartbeat(Duration),
 }
@@ -355,7 +355,7 @@ pub enum GroupError {
         /// The child's last failure, unless its last run ended cleanly.
         last_failure: Option<Failure>,
     },
-    /// A child has given up for good, and the group cannot do without.
+    /// A child has given up for good, and the group cannot do without it.
     ChildLost {
         /// The child: its path.
         child: String,

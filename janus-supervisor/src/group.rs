@@ -120,6 +120,13 @@ impl Group {
         self
     }
 
+    /// Runs the group and all in it on another runtime, but for those in it that have one of their own. Default: the runtime it is
+    /// spawned in, or that of the group it is in.
+    pub fn on(mut self, runtime: Handle) -> Self {
+        self.options.runtime = Some(runtime);
+        self
+    }
+
     /// As [`SpawnOptions::after`], for a group of the supervisor's own.
     pub fn after<N: Into<Arc<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.options = self.options.after(names);
@@ -131,7 +138,7 @@ impl Group {
         self.service_with_options(service, SpawnOptions::default())
     }
 
-    /// The same, with settings of its own.
+    /// Adds a service with settings of its own.
     pub fn service_with_options(
         mut self,
         service: impl JanusService,
@@ -184,7 +191,7 @@ impl<S: JanusService> Recipe for Arc<S> {
     }
 }
 
-/// A hold on one group: to ask it, to stop it, to wait for its end. Cheap to clone.
+/// A handle to one group: to ask it, to stop it, to wait for its end. Cheap to clone.
 ///
 /// It does not keep the group or the supervisor alive, and dropping it does nothing.
 #[derive(Debug, Clone)]

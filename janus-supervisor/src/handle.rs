@@ -9,7 +9,7 @@ use crate::{ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase, Terminatio
 use std::fmt;
 use std::sync::Arc;
 
-/// A hold on one service: to ask it, to stop it, to wait for its end. Cheap to clone.
+/// A handle to one service: to ask it, to stop it, to wait for its end. Cheap to clone.
 ///
 /// It does not keep the service or the supervisor alive, and dropping it does nothing. It stays with the service it was made
 /// for, also when another of the same name takes its place; and through a [`restart`](Self::restart) after its breaker has
@@ -86,13 +86,13 @@ impl ServiceHandle {
     }
 
     /// Ends the present run, or the backoff, and begins another run at once; answers when that is running, or has ended without a
-    /// failure. Earlier failures are forgotten, by its breaker, too. In a group nobody else restarts, and nothing is counted; if its siblings are restarting, it
-    /// comes up with them.
+    /// failure. Earlier failures are forgotten, also by its breaker. In a group nobody else restarts, and nothing is counted; if its
+    /// siblings are restarting, it comes up with them.
     ///
     /// A service that its breaker has terminated begins anew, as if it had been removed and spawned once more with the same value
     /// and settings: start count 1, a new [`id`](Self::id), and all its handles follow. Its value is kept for that until it is
-    /// removed, its name is used again, or the shutdown begins; one that holds a supervisor keeps the fleet alive so long. Not so inside a group, where a restart of the group does it, nor
-    /// if it is ephemeral.
+    /// removed, its name is used again, or the shutdown begins; a value that
+    /// holds a supervisor keeps the fleet alive for as long. Children of groups and ephemeral services are not kept: restart the group.
     ///
     /// A service that restarts itself this way waits for itself: its run is dropped when the grace is over, which is no failure, and
     /// the next begins.
@@ -150,7 +150,7 @@ impl ServiceHandle {
     /// [`SpawnOptions::ephemeral`](crate::SpawnOptions::ephemeral) does that.
     ///
     /// # Cancel safety
-    /// The request to stop stands, once this has been polled; whether it is forgotten, is open.
+    /// The request to stop stands, once this has been polled; it may or may not be forgotten.
     pub async fn remove(&self) -> ServiceLifecycleSnapshot {
         loop {
             let cell = self.cell();

@@ -8,7 +8,7 @@
 //!   a service's exit, a stop request, a timer
 //!        │
 //!        ▼                 Input + now
-//!   driver (tokio) ──────────────────────────▶ ServiceMachine (pure)
+//!   driver (tokio) ──────────────────────────▶ machine (pure)
 //!        ▲                                     lifecycle + backoff + policy
 //!        └──────────────────────────────────── │
 //!              Command: run, stop, abort       │ events

@@ -53,13 +53,13 @@ pub fn stop_reason() -> Option<StopReason> {
     with_current(|cell| cell.stop_reason()).flatten()
 }
 
-/// The present run, to tell of from tasks that it spawns. Outside a run: one that does nothing.
+/// A notifier for the present run, for the tasks that it spawns. Outside a run: one that does nothing.
 #[must_use]
 pub fn current() -> Notifier {
     Notifier(with_current(|cell| (Arc::clone(cell), cell.run())))
 }
 
-/// One run of a service, to tell its supervisor of from anywhere. Cheap to clone.
+/// Tells the supervisor about one run of a service, from anywhere. Cheap to clone.
 ///
 /// When the run is over, it does nothing: it never speaks for a later run.
 #[derive(Clone)]

@@ -18,6 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub(crate) struct Registry(Mutex<Cells>);
 
+/// What was taken out.
+pub(crate) struct Removed {
+    pub(crate) cell: Arc<ServiceCell>,
+    /// What was inside it, and then itself.
+    pub(crate) all: Vec<Arc<ServiceCell>>,
+}
+
 impl Registry {
     /// Registers a service, and answers the terminated one of the same name that it takes the place of, behind what was inside it.
     ///
@@ -78,15 +85,16 @@ impl Registry {
         self.lock().get(name).map(Arc::clone)
     }
 
-    /// Takes out a terminated service, behind what was inside it.
+    /// Takes out a terminated service, with what is inside it.
     ///
     /// # Errors
     /// `None` if there is no such service, the phase if it has not terminated.
-    pub(crate) fn remove(&self, name: &str) -> Result<Vec<Arc<ServiceCell>>, Option<ServicePhase>> {
+    pub(crate) fn remove(&self, name: &str) -> Result<Removed, Option<ServicePhase>> {
         let mut cells = self.lock();
         check_terminated(cells.get(name).ok_or(None)?)?;
         let cell = cells.remove(name).ok_or(None)?;
-        Ok(with_inside(&mut cells, cell))
+        let all = with_inside(&mut cells, Arc::clone(&cell));
+        Ok(Removed { cell, all })
     }
 
     /// Takes out all terminated services, in the order of spawning.

@@ -76,7 +76,7 @@ pub enum ShutdownCause {
     Dropped,
     /// The supervisor's work is done: [`AutoShutdown`](crate::AutoShutdown).
     WorkDone,
-    /// The same, but a service that mattered has failed for good.
+    /// As [`WorkDone`](Self::WorkDone), but a service that mattered has failed for good.
     WorkFailed,
     /// The supervisor's [`Intensity`](crate::Intensity) was exceeded.
     GaveUp,

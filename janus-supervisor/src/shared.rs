@@ -372,15 +372,12 @@ impl Shared {
         })
     }
 
-    /// When every service must be gone, once the shutdown has begun. The inner `None` is never.
-    #[expect(
-        clippy::option_option,
-        reason = "the outer says whether, the inner when"
-    )]
-    pub(crate) fn shutdown_deadline(&self, now: Instant) -> Option<Option<Instant>> {
+    /// When every service must be gone, if the shutdown has begun and will not wait for ever.
+    pub(crate) fn shutdown_deadline(&self, now: Instant) -> Option<Instant> {
         // Whoever has noted when it began cancels the token, which takes longer to ask.
         let has_begun = self.began.get().is_some() || self.root.is_cancelled();
-        has_begun.then(|| self.began(now).at.checked_add(self.shutdown_timeout))
+        let began = has_begun.then(|| self.began(now));
+        began?.at.checked_add(self.shutdown_timeout)
     }
 }
 

@@ -247,7 +247,7 @@ pub(crate) fn plan_group(
     group: Group,
     path: &str,
     rule_of_parent: AutoShutdown,
-) -> Result<Plan, SpawnError> {
+) -> Result<(Spec, Arc<GroupPlan>), SpawnError> {
     let mut options = group.options;
     // It is ready when all in it are.
     options.checks.readiness = Readiness::Notify;
@@ -267,7 +267,11 @@ pub(crate) fn plan_group(
         };
         let is_ordered = !after.is_empty();
         let child = match child {
-            Child::Group(child) => plan_group(shared, child, &below, group.auto_shutdown)?,
+            Child::Group(child) => {
+                let (spec, plan) = plan_group(shared, child, &below, group.auto_shutdown)?;
+                let kind = Kind::Group(plan);
+                Plan { spec, kind }
+            }
             Child::Service(recipe, options) => {
                 plan_service(shared, recipe, options, &below, group.auto_shutdown)?
             }
@@ -286,13 +290,13 @@ pub(crate) fn plan_group(
         }
         children.push(child);
     }
-    let kind = Kind::Group(Arc::new(GroupPlan {
+    let plan = GroupPlan {
         strategy: group.strategy,
         intensity: group.intensity,
         auto_shutdown: group.auto_shutdown,
         children,
-    }));
-    Ok(Plan { spec, kind })
+    };
+    Ok((spec, Arc::new(plan)))
 }
 
 fn plan_service(
@@ -327,20 +331,17 @@ fn backoff(
     })
 }
 
-/// Makes the cells of a group and of all in it, and what its own task will decide by. Nobody sees them yet. `gated`: it waits for a
-/// permit, as all in it do.
+/// Makes the cell of a service or group, and those of all in it, and what its own task will decide by. Nobody sees them yet. `gated`: it
+/// waits for a permit, as all in it do.
 pub(crate) fn prepare(
     shared: &Shared,
     now: Instant,
-    plan: &Plan,
+    spec: &Spec,
+    group: Option<&GroupPlan>,
     gated: bool,
 ) -> (Enrolled, Decider) {
-    let below = match &plan.kind {
-        Kind::Service(_) => &[],
-        Kind::Group(group) => &group.children[..],
-    };
-    let is_group = matches!(plan.kind, Kind::Group(_));
-    let (cell, decider) = plan.spec.cell(shared, now, gated, is_group);
+    let (cell, decider) = spec.cell(shared, now, gated, group.is_some());
+    let below = group.map_or(&[][..], |group| &group.children);
     let first = below.iter().map(|plan| prepare_child(shared, now, plan));
     let enrolled = Enrolled {
         cell,
@@ -350,9 +351,13 @@ pub(crate) fn prepare(
     (enrolled, decider)
 }
 
-/// The same for a child of a group, which has no task before the run of that begins.
+/// Makes a child of a group, which has no task before the run of that begins.
 fn prepare_child(shared: &Shared, now: Instant, plan: &Plan) -> Enrolled {
-    let (child, decider) = prepare(shared, now, plan, true);
+    let group = match &plan.kind {
+        Kind::Service(_) => None,
+        Kind::Group(group) => Some(&**group),
+    };
+    let (child, decider) = prepare(shared, now, &plan.spec, group, true);
     Enrolled {
         decider: Some(decider),
         ..child

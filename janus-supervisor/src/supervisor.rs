@@ -9,7 +9,7 @@ use crate::driver::{caught, logged};
 use crate::report::{DrainReport, ShutdownCause, ShutdownReport};
 use crate::root::RootGroup;
 use crate::shared::{Member, Shared};
-use crate::spawn::{self, Enrolled, Kind, Spec};
+use crate::spawn::{self, Enrolled, Spec};
 use crate::starts::Starts;
 use crate::{
     CancellationToken, Group, GroupHandle, JanusService, MetricsSnapshot, RemoveError,
@@ -88,7 +88,7 @@ impl JanusSupervisor {
         self.spawn_service_with_options(service, SpawnOptions::default())
     }
 
-    /// The same, with settings of its own.
+    /// Registers a service with settings of its own and starts it. It is registered when this returns.
     ///
     /// # Errors
     /// As [`spawn_service`](Self::spawn_service), and an invalid backoff in the options.
@@ -150,22 +150,21 @@ impl JanusSupervisor {
         let shared = self.shared();
         let names = std::mem::take(&mut group.options.after);
         let own_runtime = group.options.runtime.take();
-        let plan = spawn::plan_group(shared, group, "", shared.auto_shutdown())?;
-        let (runtime, entering) = self.enter(&plan.spec.name, own_runtime)?;
-        let after = spawn::dependencies(shared, &plan.spec.name, &names)?;
+        let (spec, plan) = spawn::plan_group(shared, group, "", shared.auto_shutdown())?;
+        let (runtime, entering) = self.enter(&spec.name, own_runtime)?;
+        let after = spawn::dependencies(shared, &spec.name, &names)?;
 
         let now = clock::now();
-        let (mut enrolled, decider) = spawn::prepare(shared, now, &plan, !after.is_empty());
-        shared.check_order(&plan.spec.name, &after)?;
+        let gated = !after.is_empty();
+        let (mut enrolled, decider) = spawn::prepare(shared, now, &spec, Some(&plan), gated);
+        shared.check_order(&spec.name, &after)?;
         spawn::register(shared, now, std::slice::from_mut(&mut enrolled))?;
         let Enrolled { cell, first, .. } = enrolled;
         shared.adopt(&cell, after);
 
         let task = Task::new(Arc::clone(&cell), entering, decider);
-        if let Kind::Group(plan) = plan.kind {
-            let group = GroupService::new(Arc::clone(&cell), Arc::clone(shared), plan, first);
-            drop(runtime.spawn(drive(task, group)));
-        }
+        let group = GroupService::new(Arc::clone(&cell), Arc::clone(shared), plan, first);
+        drop(runtime.spawn(drive(task, group)));
         Ok(GroupHandle::new(self.handle(cell)))
     }
 
@@ -236,16 +235,8 @@ impl JanusSupervisor {
                 Some(phase) => RemoveError::StillAlive { name, phase },
             }
         })?;
-        self.shared().tell_removed(&removed);
-        // The service itself comes last.
-        let now = clock::now();
-        removed
-            .last()
-            .map(|cell| cell.snapshot(now))
-            .ok_or_else(|| {
-                let name = name.to_owned();
-                RemoveError::Unknown { name }
-            })
+        self.shared().tell_removed(&removed.all);
+        Ok(removed.cell.snapshot(clock::now()))
     }
 
     /// Forgets all terminated services, and answers how many there were.
@@ -261,7 +252,7 @@ impl JanusSupervisor {
         &self.shared().root
     }
 
-    /// The events of all services, from now on, as a stream. For who wants to wait for them; to count them, be an
+    /// The events of all services, from now on, as a stream: for waiting on events. To count them, be an
     /// [`Observer`](crate::Observer).
     ///
     /// ```
@@ -432,7 +423,7 @@ pub struct SupervisorSnapshot {
 }
 
 impl SupervisorSnapshot {
-    /// The same as a tree: groups with what is inside them.
+    /// The services as a tree: groups with what is inside them.
     #[must_use]
     pub fn tree(&self) -> Vec<SnapshotNode<'_>> {
         let mut all = self.services.as_slice();

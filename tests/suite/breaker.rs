@@ -30,7 +30,13 @@ async fn it_opens_on_the_nth_failure_and_not_before() {
     for n in 1..=6 {
         let recorder = Arc::new(Recorder::default());
         let supervisor = JanusSupervisor::new(config(&recorder));
-        let options = SpawnOptions::with_backoff(flat().with_circuit_breaker(n, secs(60)));
+        let backoff = flat().with_circuit_breaker(n, secs(60));
+        // Both ways to say so.
+        let options = if n == 1 {
+            SpawnOptions::default().backoff(backoff)
+        } else {
+            SpawnOptions::with_backoff(backoff)
+        };
         let script = Script::new("feed", [Turn::Fail("down")]);
         let log = script.log();
         let feed = supervisor

@@ -394,7 +394,7 @@ impl Task {
     #[inline]
     fn fail_at_once(&mut self, kind: FailureKind, error: BoxError) -> Result<Next, BoxError> {
         let now = clock::now();
-        if self.is_heard() {
+        if self.is_listened_to() {
             return self.fail_at_once_aloud(now, kind, error);
         }
         match self.cell.again(&mut self.decider, now, kind, error, None) {
@@ -514,7 +514,7 @@ impl Task {
 
     /// The stop that somebody wants.
     fn stop(&self, now: Instant) -> Input {
-        let latest = self.shared.shutdown_deadline(now).flatten();
+        let latest = self.shared.shutdown_deadline(now);
         Input::Stop { latest }
     }
 
@@ -563,7 +563,7 @@ impl Task {
     fn follow(&mut self, command: Command, token: Option<CancellationToken>) -> Next {
         // Whoever begins a run keeps its place until that has been entered.
         if command != Command::Run && self.decider.has_extras() {
-            self.give_up();
+            self.release_place();
         }
         match command {
             Command::Run => token.map_or(Next::Wait, |token| self.run_with(token)),

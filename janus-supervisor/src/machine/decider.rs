@@ -328,8 +328,11 @@ impl Decider {
                 self.begin_if_allowed(life, now, step)
             }
 
-            (State::New, Input::Turn(turn)) if self.hear(turn) => {
-                self.begin_if_allowed(life, now, step)
+            (State::New, Input::Turn(turn)) => {
+                if self.hear(turn) {
+                    self.begin_if_allowed(life, now, step)?;
+                }
+                Ok(())
             }
 
             (State::New, Input::Restart) => Ok(()),
@@ -405,8 +408,11 @@ impl Decider {
                 self.restart_if_due(life, due, now, step)
             }
 
-            (State::BackingOff { due }, Input::Turn(turn)) if self.hear(turn) => {
-                self.restart_if_due(life, due, now, step)
+            (State::BackingOff { due }, Input::Turn(turn)) => {
+                if self.hear(turn) {
+                    self.restart_if_due(life, due, now, step)?;
+                }
+                Ok(())
             }
 
             (State::Halting { abort_at }, Input::Stop { latest }) => {
@@ -481,12 +487,10 @@ impl Decider {
                 Input::Restart,
             )
             | (
-                State::New
-                | State::Starting
+                State::Starting
                 | State::Running
                 | State::Failing { .. }
                 | State::Halting { .. }
-                | State::BackingOff { .. }
                 | State::Stopping { .. }
                 | State::Aborting { .. },
                 Input::Turn(_),

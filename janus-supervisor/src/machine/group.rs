@@ -128,7 +128,7 @@ enum State {
 
 /// The decisions about one group.
 ///
-/// The same inputs give the same answers. Each input costs constant time, however large the group, over a whole restart.
+/// The same inputs give the same answers. Each input costs amortised constant time, however large the group.
 #[derive(Debug, Clone)]
 pub struct GroupMachine {
     strategy: Strategy,

@@ -55,6 +55,7 @@ impl<W> StartLimit<W> {
         if let Some(at) = self.given_back.pop_first() {
             return if at > now { Turn::At(at) } else { Turn::Go };
         }
+        // A retry is never beyond the end of time.
         let free = self
             .last_turn
             .map(|last| Retry::after(last, self.spread, 0).at);

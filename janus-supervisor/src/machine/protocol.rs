@@ -27,7 +27,7 @@ pub enum Input {
         /// When it must be gone, if that is sooner than its own grace allows.
         latest: Option<Instant>,
     },
-    /// The grace is over, whatever is left of it.
+    /// The grace ends now, even if time is left.
     Abort,
     /// The run that [`Command::Abort`] dropped is gone, and all that it left behind.
     Gone,

@@ -35,21 +35,21 @@ impl ServiceMachine {
         }
     }
 
-    /// The same for a service whose runs have to show something.
+    /// This service, whose runs have to pass checks.
     #[must_use]
     pub fn checked(mut self, checks: Checks) -> Self {
         self.decider.check(checks);
         self
     }
 
-    /// The same for a service that begins no run before [`Input::Permit`] allows it: a child of a group.
+    /// This service, which begins no run before [`Input::Permit`] allows it: a child of a group.
     #[must_use]
     pub fn gated(mut self) -> Self {
         self.decider.close();
         self
     }
 
-    /// The same for a service that asks before it begins a run: [`Command::Ask`](super::Command::Ask).
+    /// This service, which asks before it begins a run: [`Command::Ask`](super::Command::Ask).
     #[must_use]
     pub fn limited(mut self) -> Self {
         self.decider.limit();
@@ -62,7 +62,7 @@ impl ServiceMachine {
         self.decider.is_starting()
     }
 
-    /// The same service with nothing behind it, as newly made, and free to begin.
+    /// The same service without its history, as newly made, and free to begin.
     #[must_use]
     pub fn anew(&self, now: Instant, seed: u64) -> Self {
         Self {

@@ -1,7 +1,8 @@
 //! Services on a runtime of their own: `SpawnOptions::on`.
 
 use janus_supervisor::{
-    JanusSupervisor, Readiness, SpawnError, SpawnOptions, TerminationReason, notify, service_fn,
+    Group, JanusSupervisor, Readiness, SpawnError, SpawnOptions, TerminationReason, notify,
+    service_fn,
 };
 use janus_tests::{Recorder, Script, Turn, config, within_a_minute};
 use std::sync::{Arc, Mutex, mpsc};
@@ -123,5 +124,46 @@ fn a_service_can_be_spawned_elsewhere_from_outside_any_runtime() {
             there.block_on(it.terminated()),
             TerminationReason::Completed
         );
+    });
+}
+
+/// A group takes all in it along, but for who has a place of their own.
+#[test]
+fn a_group_runs_where_it_is_told_to_and_so_does_all_in_it() {
+    within_a_minute(|| {
+        let (here, there) = (runtime("here"), runtime("there"));
+        here.block_on(async {
+            let supervisor = supervisor();
+            let (tell, mut told) = unbounded_channel();
+            let teller = |name: &'static str| {
+                let tell = tell.clone();
+                service_fn(name, move |cancel| {
+                    let thread = std::thread::current().name().map(str::to_owned);
+                    let told = tell.send((name, thread.unwrap_or_default()));
+                    async move {
+                        told?;
+                        cancel.cancelled().await;
+                        Ok(())
+                    }
+                })
+            };
+            let back = SpawnOptions::default().on(here.handle().clone());
+            let group = Group::new("g")
+                .on(there.handle().clone())
+                .service(teller("there"))
+                .service_with_options(teller("here"), back)
+                .group(Group::new("h").service(teller("there")))
+                .group(
+                    Group::new("i")
+                        .on(here.handle().clone())
+                        .service(teller("here")),
+                );
+            let group = supervisor.spawn_group(group).unwrap();
+            for _ in 0..4 {
+                let (name, thread) = told.recv().await.unwrap();
+                assert_eq!(name, thread);
+            }
+            assert_eq!(group.stop().await, TerminationReason::Cancelled);
+        });
     });
 }

@@ -42,7 +42,7 @@ impl Task {
     }
 
     /// Lets others have what this service does not need any more of the supervisor's limit.
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn release_place(&mut self) {
         let Some(rare) = &mut self.rare else { return };
         let is_needed = match rare.held {
             Held::Nothing => return,

@@ -14,14 +14,14 @@ use tracing::level_filters::LevelFilter;
 impl Task {
     /// Whether anybody wants to know what happens to it, and not only how much.
     #[inline]
-    pub(super) fn is_heard(&self) -> bool {
+    pub(super) fn is_listened_to(&self) -> bool {
         is_logged() || self.shared.is_observed() || self.shared.is_watched()
     }
 
     /// Whether anybody is to be told what happens to it.
     #[inline]
     pub(super) fn is_followed(&self) -> bool {
-        self.is_heard() || self.has_company()
+        self.is_listened_to() || self.has_company()
     }
 
     /// Tells everybody what has happened.
@@ -64,7 +64,7 @@ impl Task {
 
     /// The run has been polled for the first time: tells that it is ready, if it is.
     pub(super) fn tell_entered(&mut self) {
-        self.give_up();
+        self.release_place();
         let is_ready = || self.cell.read(ServiceLifecycle::phase) == ServicePhase::Running;
         if let Some(parent) = self.parent() {
             if is_ready() {
