@@ -48,7 +48,7 @@ pub struct SupervisorConfig {
     /// How many events a subscriber may be behind before it loses some, rounded up to a power of two, and a
     /// million at most. The room is taken with the first subscription. Default: 1,024.
     pub event_buffer: usize,
-    /// Who is told of every event. A clone of the settings has the same observers; an observer that counts may be good for one
+    /// Who is told of every event. A clone of the settings has the same observers; an observer that counts may be valid for one
     /// supervisor only.
     pub observers: Vec<Arc<dyn Observer>>,
 }

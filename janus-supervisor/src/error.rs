@@ -56,7 +56,8 @@ impl ServiceError {
         }
     }
 
-    /// An error that every run would meet again, such as a bad configuration: it is never retried, whatever the policy.
+    /// An error that every run would meet again, such as a bad configuration: it is never retried, whatever the policy. (A group that
+    /// fails with a child may run again, and all in it.)
     pub fn permanent(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             outlook: Outlook::Permanent,

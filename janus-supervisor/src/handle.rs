@@ -13,7 +13,7 @@ use std::sync::Arc;
 ///
 /// It does not keep the service or the supervisor alive, and dropping it does nothing. It stays with the service it was made
 /// for, also when another of the same name takes its place; and through a [`restart`](Self::restart) after its breaker has
-/// terminated it.
+/// terminated it. When a group runs again, the services in it are new ones: look them up again.
 #[derive(Clone)]
 pub struct ServiceHandle {
     cell: Arc<ServiceCell>,
@@ -73,7 +73,7 @@ impl ServiceHandle {
     }
 
     /// Asks it to stop, and waits until it has: at once during a backoff, otherwise within its grace, after which it is
-    /// dropped. Answers why it terminated, which may be something else if it had terminated before.
+    /// dropped; one that blocks a thread ends when that returns. Answers why it terminated, which may be something else if it had terminated before.
     ///
     /// Repeating it is harmless. A service that stops itself this way waits for itself, and is dropped when its grace is over.
     ///
@@ -93,6 +93,8 @@ impl ServiceHandle {
     /// and settings: start count 1, a new [`id`](Self::id), and all its handles follow. Its value is kept for that until it is
     /// removed, its name is used again, or the shutdown begins; a value that
     /// holds a supervisor keeps the fleet alive for as long. Children of groups and ephemeral services are not kept: restart the group.
+    ///
+    /// Under [`Readiness::Notify`](crate::Readiness::Notify) that is when the run has said that it is ready, which may be never.
     ///
     /// A service that restarts itself this way waits for itself: its run is dropped when the grace is over, which is no failure, and
     /// the next begins.
@@ -146,8 +148,8 @@ impl ServiceHandle {
     }
 
     /// Asks it to stop, waits until it has, and has the supervisor forget it. Answers its last state. Repeating it is harmless. A
-    /// service that removes itself this way waits for itself, is dropped when its grace is over, and is not forgotten:
-    /// [`SpawnOptions::ephemeral`](crate::SpawnOptions::ephemeral) does that.
+    /// service must not remove itself this way: it would wait for itself until its grace is over, and stay registered;
+    /// [`SpawnOptions::ephemeral`](crate::SpawnOptions::ephemeral) is for that.
     ///
     /// # Cancel safety
     /// The request to stop stands, once this has been polled; it may or may not be forgotten.

@@ -61,9 +61,64 @@
 //! [`notify`] is what a run can tell its supervisor: that it is ready, alive, and what it is doing. A [`ServiceHandle`] is how to ask
 //! and to tell a service from outside. [`JanusSupervisor::is_ready`] answers a probe.
 //!
+//! # Configuration files
+//!
+//! With the feature `serde`, [`SupervisorConfig`] and [`SpawnOptions`] can be read from any format. These are all keys in TOML, with values that
+//! are not the defaults; each can be left out, and one that is unknown is an error. What a file cannot say (observers, runtimes) is added in code.
+//!
+//! ```
+//! # #[cfg(feature = "serde")]
+//! # fn main() -> Result<(), toml::de::Error> {
+//! use janus_supervisor::{SpawnOptions, SupervisorConfig};
+//!
+//! let config: SupervisorConfig = toml::from_str(r#"
+//!     shutdown_timeout = "20s"
+//!     abort_timeout = "500ms"
+//!     install_signal_handler = false
+//!     seed = 42
+//!     auto_shutdown = "all_significant" # never, any_significant, all_significant, all_terminated
+//!     max_concurrent_starts = 8
+//!     restart_spread = "50ms"
+//!     event_buffer = 4096
+//!
+//!     [intensity]
+//!     max_restarts = 10
+//!     within = "1m"
+//!
+//!     [default_backoff]
+//!     base_delay = "250ms"
+//!     max_delay = "2m"
+//!     initial_delay = "0s"              # of the first retry alone
+//!     jitter = "equal"                  # none, full, equal, decorrelated
+//!     cooldown_period = "10m"
+//!     max_retries = 5                   # failures that open the breaker; 0: there is none
+//!     circuit_breaker_window = "15m"
+//!     half_open_after = "30s"           # an open breaker lets one run try
+//! "#)?;
+//! assert_eq!(config.intensity.map(|intensity| intensity.max_restarts), Some(10));
+//!
+//! let options: SpawnOptions = toml::from_str(r#"
+//!     restart_policy = "always"         # always, on_failure, never
+//!     shutdown_grace = "5s"
+//!     significant = true
+//!     after = ["db"]
+//!     readiness = "notify"              # immediate, notify
+//!     start_timeout = "10s"
+//!     watchdog = "30s"
+//!     ephemeral = false
+//!     backoff = { base_delay = "1s" }   # the keys of default_backoff, and its own defaults
+//! "#)?;
+//! # let _ = options;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "serde"))]
+//! # fn main() {}
+//! ```
+//!
 //! # Log lines
 //!
-//! They go to `tracing`: without a subscriber, such as `tracing_subscriber::fmt::init()`, there are none.
+//! They go to `tracing`, under targets that begin with `janus_supervisor`: without a subscriber, such as `tracing_subscriber::fmt::init()`, there are none.
+//! What the panic hook says of a panic is not among them: by default it prints each to the standard error.
 //!
 //! | what | level |
 //! |------|-------|

@@ -1,7 +1,7 @@
 //! What a run can tell its supervisor without a parameter, as `sd_notify` does.
 //!
-//! Inside a run, also in code that it calls, these functions reach the service that is being run. A task that the run spawns is
-//! another matter: give it a [`Notifier`]. Outside a supervised run they do nothing.
+//! Inside a run, also in code that it calls and on the thread of a [`BlockingService`](crate::adapters::BlockingService), these functions
+//! reach the service that is being run. A task or thread that the run spawns is another matter: give it a [`Notifier`]. Outside a supervised run they do nothing.
 //!
 //! ```
 //! use janus_supervisor::{CancellationToken, Readiness, ServiceError, SpawnOptions, notify};

@@ -297,7 +297,7 @@ impl JanusSupervisor {
 
     /// Waits until no service is left.
     ///
-    /// Before a shutdown that takes as long as it takes, and the report is empty. Once it has begun, services that are left
+    /// Without a shutdown it waits for the services to end, however long that takes, and the report is empty. Once one has begun, services that are left
     /// after `shutdown_timeout` are dropped, and `abort_timeout` later this returns, whatever is left. Everybody who waits
     /// gets the same report, also afterwards.
     ///
@@ -346,12 +346,16 @@ impl JanusSupervisor {
 
     /// Whether all is well: every service is running or has ended as it should (completed, or stopped), and no shutdown has begun. A
     /// service whose runtime went away has not. For a readiness probe.
+    ///
+    /// A service between two runs is not running, also if its last one ended cleanly; one that fails again and again is well while it
+    /// runs. A supervisor without services is ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.shared().is_ready()
     }
 
-    /// Waits until [`is_ready`](Self::is_ready). Answers `false` if the shutdown begins instead.
+    /// Waits until [`is_ready`](Self::is_ready), which a service that has failed for good prevents until it is removed. Answers `false`
+    /// if the shutdown begins instead.
     ///
     /// # Cancel safety
     /// Nothing is lost: call it again.

@@ -1,7 +1,7 @@
 //! Code that blocks a thread.
 
 use crate::cell::Hold;
-use crate::driver::current;
+use crate::driver::current::{Ambient, hold};
 use crate::log;
 use crate::{CancellationToken, JanusService, RestartPolicy, ServiceError};
 use std::fmt;
@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A service made of a function that blocks its thread: it runs on the runtime's blocking pool.
 ///
 /// The function gets the token and has to look at it (`cancel.is_cancelled()`) now and then: nothing can stop a thread from
-/// outside. If it does not return within its grace, it is reported as stuck, and it keeps its thread; a runtime that is
-/// dropped rather than [shut down in the background](tokio::runtime::Runtime::shutdown_background) waits for it.
+/// outside. One that does not return within its grace keeps its thread, and the service is not over before it returns: a shutdown
+/// reports it as stuck, and a runtime that is dropped rather than
+/// [shut down in the background](tokio::runtime::Runtime::shutdown_background) waits for it. [`notify`](crate::notify) works in it.
 ///
 /// It holds a thread of the pool (512 by default, shared with `tokio::fs`) for as long as it runs. While all are taken it counts as
 /// running, and waits for one.
@@ -76,8 +77,8 @@ where
 
     async fn run(&self, cancel: CancellationToken) -> Result<(), ServiceError> {
         let work = Arc::clone(&self.work);
-        let ticket = Ticket::new(current::hold());
-        let span = tracing::Span::current();
+        let ticket = Ticket::new(hold());
+        let (mut service, span) = (Ambient::here(), tracing::Span::current());
         let mut thread = {
             let (ticket, cancel) = (ticket.clone(), cancel.clone());
             tokio::task::spawn_blocking(move || {
@@ -86,6 +87,7 @@ where
                     return Ok(());
                 };
                 let work = work;
+                let _current = service.enter();
                 log::within(&span, || work(cancel))
             })
         };

@@ -11,11 +11,22 @@ thread_local! {
 }
 
 /// A service's place in [`CURRENT`]: swapped in for the length of one poll, so that a poll costs no reference count.
-pub(super) struct Ambient(Cell<Option<Arc<ServiceCell>>>);
+pub(crate) struct Ambient(Cell<Option<Arc<ServiceCell>>>);
 
 impl Ambient {
     pub(super) fn new(cell: Arc<ServiceCell>) -> Self {
         Self(Cell::new(Some(cell)))
+    }
+
+    /// That of the service whose run is being polled on this thread, if one is, to be carried to another.
+    pub(crate) fn here() -> Self {
+        Self(Cell::new(with_current(Arc::clone)))
+    }
+
+    /// Makes it the current one until what is answered is dropped.
+    pub(crate) fn enter(&mut self) -> Entered<'_> {
+        self.swap();
+        Entered(self)
     }
 
     /// Calls the user's code with this service as the current one. The one before it, if polls nest, is put back.
@@ -34,6 +45,15 @@ impl Ambient {
     fn swap(&mut self) {
         // Fails only while the thread is being torn down, when nobody can ask any more.
         let _gone = CURRENT.try_with(|current| current.swap(&self.0));
+    }
+}
+
+/// Puts the service before it back.
+pub(crate) struct Entered<'a>(&'a mut Ambient);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.swap();
     }
 }
 

@@ -3,8 +3,8 @@
 
 use janus_supervisor::adapters::BlockingService;
 use janus_supervisor::{
-    FailureKind, JanusService, JanusSupervisor, RestartPolicy, ServiceError, ServiceHandle,
-    ServicePhase, SpawnOptions, TerminationReason,
+    FailureKind, JanusService, JanusSupervisor, Readiness, RestartPolicy, ServiceError,
+    ServiceHandle, ServicePhase, SpawnOptions, StopReason, TerminationReason, notify,
 };
 use janus_tests::{Recorder, Script, config, ms, secs};
 use std::error::Error;
@@ -93,6 +93,29 @@ async fn it_runs_on_a_thread_of_its_own_and_gets_the_token() {
 }
 
 /// Errors, panics and clean ends are judged as those of any other service.
+/// As any run can: also from its own thread.
+#[tokio::test]
+async fn its_thread_says_that_it_is_ready_and_is_told_why_it_is_to_stop() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let (tell, mut told) = unbounded_channel();
+    let worker = BlockingService::new("worker", move |cancel| {
+        notify::status("at work");
+        notify::ready();
+        Handle::current().block_on(cancel.cancelled());
+        Ok(tell.send(notify::stop_reason())?)
+    });
+    let options = SpawnOptions::default().with_readiness(Readiness::Notify);
+    let worker = supervisor
+        .spawn_service_with_options(worker, options)
+        .unwrap();
+    let ready = tokio::time::timeout(secs(60), worker.wait_ready()).await;
+    assert!(ready.unwrap());
+    assert_eq!(worker.snapshot().status.as_deref(), Some("at work"));
+    assert_eq!(worker.stop().await, TerminationReason::Cancelled);
+    assert_eq!(told.recv().await, Some(Some(StopReason::Stop)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn its_errors_and_panics_are_failures_like_any_other() {
     let recorder = Arc::new(Recorder::default());
