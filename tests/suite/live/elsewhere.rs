@@ -1,13 +1,13 @@
 //! Services on a runtime of their own: `SpawnOptions::on`.
 
 use janus_supervisor::{
-    Group, JanusSupervisor, Readiness, SpawnError, SpawnOptions, TerminationReason, notify,
-    service_fn,
+    CancellationToken, Group, JanusService, JanusSupervisor, Readiness, SpawnError, SpawnOptions,
+    TerminationReason, notify, service_fn,
 };
 use janus_tests::{Recorder, Script, Turn, config, within_a_minute};
 use std::sync::{Arc, Mutex, mpsc};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 fn runtime(name: &str) -> Runtime {
     let mut builder = Builder::new_multi_thread();
@@ -19,6 +19,27 @@ fn supervisor() -> JanusSupervisor {
     JanusSupervisor::new(config(&Arc::<Recorder>::default()))
 }
 
+/// A service that tells where each of its runs begins, and then fails, or waits for its end.
+fn teller(
+    name: &'static str,
+    tell: &UnboundedSender<(&'static str, String)>,
+    fails: bool,
+) -> impl JanusService {
+    let tell = tell.clone();
+    service_fn(name, move |cancel: CancellationToken| {
+        let thread = std::thread::current().name().map(str::to_owned);
+        let told = tell.send((name, thread.unwrap_or_default()));
+        async move {
+            told?;
+            if fails {
+                return Err("again".into());
+            }
+            cancel.cancelled().await;
+            Ok(())
+        }
+    })
+}
+
 /// Every run of it, also those after a failure; the others stay where they were spawned.
 #[test]
 fn every_run_of_a_service_is_on_the_runtime_it_was_given() {
@@ -27,22 +48,12 @@ fn every_run_of_a_service_is_on_the_runtime_it_was_given() {
         here.block_on(async {
             let supervisor = supervisor();
             let (tell, mut told) = unbounded_channel();
-            let teller = |name: &'static str| {
-                let tell = tell.clone();
-                service_fn(name, move |_cancel| {
-                    let thread = std::thread::current().name().map(str::to_owned);
-                    let told = tell.send((name, thread.unwrap_or_default()));
-                    async move {
-                        told?;
-                        Err("again".into())
-                    }
-                })
-            };
             let options = SpawnOptions::default().on(there.handle().clone());
             supervisor
-                .spawn_service_with_options(teller("elsewhere"), options)
+                .spawn_service_with_options(teller("elsewhere", &tell, true), options)
                 .unwrap();
-            supervisor.spawn_service(teller("at home")).unwrap();
+            let at_home = teller("at home", &tell, true);
+            supervisor.spawn_service(at_home).unwrap();
             let mut seen = [0, 0];
             while seen.iter().any(|n| *n < 3) {
                 let (name, thread) = told.recv().await.unwrap();
@@ -135,18 +146,7 @@ fn a_group_runs_where_it_is_told_to_and_so_does_all_in_it() {
         here.block_on(async {
             let supervisor = supervisor();
             let (tell, mut told) = unbounded_channel();
-            let teller = |name: &'static str| {
-                let tell = tell.clone();
-                service_fn(name, move |cancel| {
-                    let thread = std::thread::current().name().map(str::to_owned);
-                    let told = tell.send((name, thread.unwrap_or_default()));
-                    async move {
-                        told?;
-                        cancel.cancelled().await;
-                        Ok(())
-                    }
-                })
-            };
+            let teller = |name| teller(name, &tell, false);
             let back = SpawnOptions::default().on(here.handle().clone());
             let group = Group::new("g")
                 .on(there.handle().clone())
