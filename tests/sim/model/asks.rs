@@ -54,6 +54,9 @@ impl Model<'_> {
         let life = self.life(asked.id)?;
         let end = life.end.as_ref();
         let is_running = life.phase == ServicePhase::Running;
+        // Its new run is over.
+        let is_back = life.phase == ServicePhase::BackingOff && life.runs() > asked.runs;
+        let has_failed = life.failures.attempt > 0;
         let wrong = || {
             let (path, wish) = (&life.path, asked.wish);
             Err(format!("{wish:?} of {path} is answered with {answer:?}"))
@@ -67,13 +70,13 @@ impl Model<'_> {
             }
             Answer::Ready(true) => is_running,
             Answer::Ready(false) => end.is_some() && is_in_time,
-            Answer::Restarted(Ok(())) => is_running && life.runs() > asked.runs,
+            Answer::Restarted(Ok(())) => {
+                (is_running && life.runs() > asked.runs) || (is_back && !has_failed)
+            }
             Answer::Restarted(Err(RestartError::Terminated { reason, .. })) => {
                 end.is_some_and(|(_, it)| it == reason) && is_in_time
             }
-            Answer::Restarted(Err(RestartError::Failed { .. })) => {
-                life.phase == ServicePhase::BackingOff && life.runs() > asked.runs
-            }
+            Answer::Restarted(Err(RestartError::Failed { .. })) => is_back && has_failed,
             Answer::Restarted(Err(_)) => false,
         };
         if is_right { Ok(()) } else { wrong() }
@@ -100,7 +103,10 @@ impl Model<'_> {
                 || match asked.wish {
                     Wish::Stop | Wish::Remove | Wish::WaitEnd => false,
                     Wish::WaitReady => is_running,
-                    Wish::Restart => is_running && life.runs() > asked.runs,
+                    Wish::Restart => {
+                        let is_back = life.phase == ServicePhase::BackingOff;
+                        (is_running || is_back) && life.runs() > asked.runs
+                    }
                 };
             if is_due {
                 let (wish, path) = (asked.wish, &life.path);
