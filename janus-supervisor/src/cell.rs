@@ -91,7 +91,7 @@ const SHUTDOWN: u8 = 2;
 const FINISHED: u8 = 1;
 /// The registry has forgotten the service.
 const REMOVED: u8 = 2;
-/// The task's runtime went away before the service had ended.
+/// The task's runtime went away, and nobody had asked for the service's end.
 const LOST: u8 = 4;
 
 struct Inner {
@@ -279,10 +279,16 @@ impl ServiceCell {
         read(&self.lock().life)
     }
 
-    /// The same, with how many runs have begun. (`start_count` is 1 also before the first.)
-    pub(crate) fn read_runs<R>(&self, read: impl FnOnce(&ServiceLifecycle, u32) -> R) -> R {
+    /// The same, with how many runs have begun (`start_count` is 1 also before the first), and whether the last was told to end.
+    pub(crate) fn read_runs<R>(&self, read: impl FnOnce(&ServiceLifecycle, u32, bool) -> R) -> R {
         let inner = self.lock();
-        read(&inner.life, self.runs(&inner))
+        let runs = self.runs(&inner);
+        let halted = inner.said.as_ref().and_then(|said| said.halted);
+        read(
+            &inner.life,
+            runs,
+            halted.is_some_and(|(run, _)| run == runs),
+        )
     }
 
     fn runs(&self, inner: &Inner) -> u32 {
@@ -461,14 +467,16 @@ impl ServiceCell {
         before & FINISHED != 0
     }
 
-    /// Notes that its runtime has ended it.
+    /// Notes that its runtime has ended it, unless somebody had asked for its end.
     pub(crate) fn set_lost(&self) {
-        self.over.fetch_or(LOST, Ordering::Relaxed);
+        if !self.is_stop_requested() {
+            self.over.fetch_or(LOST, Ordering::Relaxed);
+        }
     }
 
     /// Whether its runtime has ended it, and nobody had asked for its end.
     pub(crate) fn is_lost(&self) -> bool {
-        self.over.load(Ordering::Relaxed) & LOST != 0 && !self.is_stop_requested()
+        self.over.load(Ordering::Relaxed) & LOST != 0
     }
 
     pub(crate) fn is_finished(&self) -> bool {

@@ -114,23 +114,23 @@ impl ServiceHandle {
             cell = self.cell();
             0
         } else {
-            let runs = cell.read_runs(|_, runs| runs);
+            let runs = cell.read_runs(|_, runs, _| runs);
             if !cell.read(ServiceLifecycle::phase).is_terminal() {
                 cell.request_restart();
             }
             runs
         };
         let _watching = self.shared.watch();
-        let answer = |lifecycle: &ServiceLifecycle, now: u32| {
+        let answer = |lifecycle: &ServiceLifecycle, now: u32, halted: bool| {
             let runs_anew = now > runs;
             match (lifecycle.termination_reason(), lifecycle.phase()) {
                 (Some(reason), _) => Some(Err(Some(reason.clone()))),
                 (None, ServicePhase::Running) if runs_anew => Some(Ok(())),
-                // It is over already: as it should be, or not.
-                (None, ServicePhase::BackingOff) if runs_anew => Some(match lifecycle.attempt() {
-                    0 => Ok(()),
-                    _ => Err(None),
-                }),
+                // It is over already, by itself: as it should be, or not.
+                (None, ServicePhase::BackingOff) if runs_anew && !halted => {
+                    let has_failed = lifecycle.attempt() > 0;
+                    Some(if has_failed { Err(None) } else { Ok(()) })
+                }
                 _ => None,
             }
         };

@@ -12,6 +12,7 @@
 use crate::driver::{caught, logged};
 use crate::machine::Happening;
 use crate::{EventKind, PanicError, RunOutcome, TerminationReason};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 use tracing::Span;
 
@@ -41,11 +42,15 @@ impl FailureLog {
 }
 
 /// Calls this inside a span. A subscriber that panics at its doors harms nothing else.
+///
+/// # Panics
+/// As `act`.
 pub(crate) fn within<R>(span: &Span, act: impl FnOnce() -> R) -> R {
     let entered = caught(|| span.enter()).ok();
-    let result = act();
+    // Two panics at once would end the process.
+    let result = catch_unwind(AssertUnwindSafe(act));
     logged(|| drop(entered));
-    result
+    result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Logs what one step brought. An error's text is formatted only if somebody listens at that level.

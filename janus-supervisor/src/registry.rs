@@ -192,7 +192,7 @@ impl Listing {
             ordered.push(cell);
             ahead.extend(children);
         }
-        // Those whose group was removed in this very moment.
+        // Those whose group was removed in this very moment, and those that have outlived theirs.
         ordered.extend(inside.into_values().flatten());
         ordered
     }

@@ -364,7 +364,7 @@ fn prepare_child(shared: &Shared, now: Instant, plan: &Plan) -> Enrolled {
     }
 }
 
-/// Registers them all, or none, and tells everybody.
+/// Registers them all, or none, and tells everybody. `adopt` is called before anybody is told.
 ///
 /// # Errors
 /// [`SpawnError::DuplicateName`].
@@ -372,6 +372,7 @@ pub(crate) fn register(
     shared: &Arc<Shared>,
     now: Instant,
     enrolled: &mut [Enrolled],
+    adopt: impl FnOnce(),
 ) -> Result<(), SpawnError> {
     let mut cells = Vec::new();
     list(enrolled, &mut cells);
@@ -383,6 +384,7 @@ pub(crate) fn register(
             SpawnError::DuplicateName { name, phase }
         })?;
     shared.tell_removed(&replaced);
+    adopt();
     for cell in &cells {
         shared.tell_registered(cell, now);
     }
@@ -397,10 +399,11 @@ pub(crate) fn register(
 /// From now on, those without a task can be ended.
 fn await_tasks(enrolled: &mut [Enrolled]) {
     for child in enrolled {
+        // A group last: whoever ends it ends all in it.
+        await_tasks(&mut child.first);
         if let Some(decider) = child.decider.take() {
             child.cell.await_task(decider);
         }
-        await_tasks(&mut child.first);
     }
 }
 
@@ -421,7 +424,7 @@ pub(crate) fn enroll(shared: &Arc<Shared>, plan: &GroupPlan) -> Result<Vec<Enrol
     let mut children: Vec<_> = children
         .map(|plan| prepare_child(shared, now, plan))
         .collect();
-    register(shared, now, &mut children)?;
+    register(shared, now, &mut children, || {})?;
     Ok(children)
 }
 

@@ -158,9 +158,10 @@ impl JanusSupervisor {
         let gated = !after.is_empty();
         let (mut enrolled, decider) = spawn::prepare(shared, now, &spec, Some(&plan), gated);
         shared.check_order(&spec.name, &after)?;
-        spawn::register(shared, now, std::slice::from_mut(&mut enrolled))?;
-        let Enrolled { cell, first, .. } = enrolled;
-        shared.adopt(&cell, after);
+        let cell = Arc::clone(&enrolled.cell);
+        let all = std::slice::from_mut(&mut enrolled);
+        spawn::register(shared, now, all, || shared.adopt(&cell, after))?;
+        let Enrolled { first, .. } = enrolled;
 
         let task = Task::new(Arc::clone(&cell), entering, decider);
         let group = GroupService::new(Arc::clone(&cell), Arc::clone(shared), plan, first);
@@ -183,23 +184,30 @@ impl JanusSupervisor {
                 SpawnError::NoRuntime { name }
             })?,
         };
+        // Whoever is outside has none other than the service's.
+        let here = if is_own {
+            Handle::try_current().ok()
+        } else {
+            None
+        };
+        let here = here.as_ref().unwrap_or(&runtime);
         let entering = shared.join();
         if shared.root.is_cancelled() {
             let name = name.to_owned();
             return Err(SpawnError::ShuttingDown { name });
         }
-        if !shared.is_ready_on(runtime.id(), is_own) {
-            self.prepare(name, &runtime)?;
+        if !shared.hears_on(runtime.id(), here.id()) {
+            self.prepare(name, &runtime, here)?;
         }
         Ok((runtime, entering))
     }
 
-    /// Sees to it that there is all that services on this runtime need.
+    /// Sees to it that there is all that services on this runtime need that are spawned from `here`.
     ///
     /// # Errors
     /// [`SpawnError`]: it cannot be had, or the supervisor's own settings are wrong.
     #[cold]
-    fn prepare(&self, name: &str, runtime: &Handle) -> Result<(), SpawnError> {
+    fn prepare(&self, name: &str, runtime: &Handle, here: &Handle) -> Result<(), SpawnError> {
         let shared = self.shared();
         spawn::check_runtime(name, runtime)?;
         if let Some(intensity) = shared.intensity() {
@@ -211,8 +219,7 @@ impl JanusSupervisor {
                 "the supervisor's max_concurrent_starts is zero: nothing could ever start",
             ));
         }
-        let here = Handle::try_current();
-        shared.listen(runtime, here.as_ref().unwrap_or(runtime));
+        shared.listen(runtime, here);
         Ok(())
     }
 

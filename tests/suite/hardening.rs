@@ -4,8 +4,8 @@ use crate::shutdown::lost::{begin, runtime};
 use janus_supervisor::adapters::BlockingService;
 use janus_supervisor::{
     BackoffConfig, CancellationToken, EventKind, JanusService, JanusSupervisor, Observer,
-    ServiceError, ServiceEvent, ServiceHandle, ServicePhase, SpawnError, SpawnOptions,
-    SupervisorConfig, TerminationReason, service_fn,
+    RestartPolicy, ServiceError, ServiceEvent, ServiceHandle, ServicePhase, SpawnError,
+    SpawnOptions, SupervisorConfig, TerminationReason, service_fn,
 };
 use janus_tests::{Recorder, Script, Turn, config, ms, secs, settle};
 use std::fmt;
@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 use tokio::runtime::Builder;
 use tracing::subscriber::Interest;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// A log subscriber that panics at every one of these.
 struct Torn(Door);
@@ -97,6 +99,29 @@ async fn a_panicking_log_subscriber_loses_no_event_and_harms_no_run() {
         settle().await;
         assert_eq!(stays.stop().await, TerminationReason::Cancelled, "{door:?}");
     }
+}
+
+/// A log layer that panics whenever a span is left.
+struct Trapdoor;
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Trapdoor {
+    #[expect(clippy::panic, reason = "what the test is about")]
+    fn on_exit(&self, _: &tracing::span::Id, _: tracing_subscriber::layer::Context<'_, S>) {
+        panic!("the floor is gone");
+    }
+}
+
+/// Two panics at once, on the thread of a blocking service, would end the process.
+#[tokio::test]
+async fn a_log_subscriber_that_panics_as_blocking_work_does_adds_nothing() {
+    let _gone = tracing_subscriber::registry().with(Trapdoor).set_default();
+    let supervisor = JanusSupervisor::new(SupervisorConfig::default().without_signal_handler());
+    let worker = BlockingService::new("worker", |_cancel| panic!("work"));
+    let worker = worker.with_restart_policy(RestartPolicy::Never);
+    let worker = supervisor.spawn_service(worker).unwrap();
+    let reason = worker.terminated().await;
+    let wanted = TerminationReason::Unrecoverable("panicked: work".to_owned());
+    assert_eq!(reason, wanted);
 }
 
 /// Holds up `Registered` until it is told to go on.
@@ -336,6 +361,20 @@ fn a_runtime_without_a_clock_is_refused() {
             "cannot spawn service \"feed\": the tokio runtime has no time driver; build it with enable_time or enable_all"
         );
         assert_eq!(supervisor.service_count().await, 0);
+
+        // Also when all else is there, since somebody has spawned a service from here.
+        let elsewhere = self::runtime();
+        let options = SpawnOptions::default().on(elsewhere.handle().clone());
+        supervisor
+            .spawn_service_with_options(Script::new("elsewhere", []), options)
+            .unwrap();
+        let error = supervisor.spawn_service(Script::new("feed", [])).unwrap_err();
+        assert!(matches!(error, SpawnError::NoTimeDriver { .. }));
+        let options = SpawnOptions::default().on(tokio::runtime::Handle::current());
+        let feed = Script::new("feed", []);
+        let error = supervisor.spawn_service_with_options(feed, options).unwrap_err();
+        assert!(matches!(error, SpawnError::NoTimeDriver { .. }));
+        elsewhere.shutdown_background();
     });
 }
 

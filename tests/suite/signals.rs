@@ -272,6 +272,16 @@ fn whoever_waits_hears_the_signal_when_the_runtime_of_the_first_service_has_gone
     assert!(child.end().success());
 }
 
+/// Whoever spawns has somebody listen for signals, also where the runtime of the service itself has been known for long.
+#[test]
+fn the_signal_is_heard_where_services_are_spawned_from() {
+    let child = Child::start("spawned from elsewhere");
+    child.expect("ready");
+    child.signal(Signal::TERM);
+    child.expect("2 drained in time");
+    assert!(child.end().success());
+}
+
 /// Nor are there any where there is no runtime.
 #[test]
 fn outside_a_runtime_whoever_waits_for_signals_is_told() {

@@ -78,7 +78,7 @@ where
     async fn run(&self, cancel: CancellationToken) -> Result<(), ServiceError> {
         let work = Arc::clone(&self.work);
         let ticket = Ticket::new(hold());
-        let (mut service, span) = (Ambient::here(), tracing::Span::current());
+        let (service, span) = (Ambient::here(), tracing::Span::current());
         let mut thread = {
             let (ticket, cancel) = (ticket.clone(), cancel.clone());
             tokio::task::spawn_blocking(move || {
@@ -86,7 +86,7 @@ where
                 let Some(_hold) = ticket.begin() else {
                     return Ok(());
                 };
-                let work = work;
+                let (work, span, mut service) = (work, span, service);
                 let _current = service.enter();
                 log::within(&span, || work(cancel))
             })

@@ -121,13 +121,9 @@ impl ServiceCell {
 
     /// Tells a gated service what is wanted of it. Its token ends the run if that is to end.
     pub(crate) fn set_permit(&self, permit: Permit) {
-        self.wish(|said, run| {
+        self.wish(|said, _| {
             said.permit = Some(permit);
-            let halts = permit.halt >= permit.go;
-            if halts {
-                said.halted = Some((run, StopReason::Sibling));
-            }
-            halts
+            (permit.halt >= permit.go).then_some(StopReason::Sibling)
         });
     }
 
@@ -135,25 +131,25 @@ impl ServiceCell {
     pub(crate) fn request_restart(&self) {
         self.wish(|said, run| {
             said.restart = run > 0;
-            said.halted = Some((run, StopReason::Restart));
-            said.restart
+            said.restart.then_some(StopReason::Restart)
         });
     }
 
-    /// Takes note of a wish, and calls the task. If the wish is that the present run ends, cancels its token.
-    fn wish(&self, take_note: impl FnOnce(&mut Said, u32) -> bool) {
+    /// Takes note of a wish, and calls the task. If it is a reason for the present run to end, and there is one, cancels its token.
+    fn wish(&self, take_note: impl FnOnce(&mut Said, u32) -> Option<StopReason>) {
         let token = {
             let mut inner = self.lock();
             let run = self.runs(&inner);
-            let ends_run = take_note(inner.said.get_or_insert_default(), run);
-            if ends_run && is_in_run(&inner.life, run) {
-                // It stays, so that the task, which may hear of this first, can cancel it, too.
-                let token = inner.token.clone();
-                inner.said.get_or_insert_default().token_is_spent = token.is_some();
+            let is_in_run = is_in_run(&inner.life, run);
+            // It stays, so that the task, which may hear of this first, can cancel it, too.
+            let token = inner.token.clone();
+            let said = inner.said.get_or_insert_default();
+            let reason = take_note(said, run).filter(|_| is_in_run);
+            reason.and_then(|reason| {
+                said.halted = Some((run, reason));
+                said.token_is_spent = token.is_some();
                 token
-            } else {
-                None
-            }
+            })
         };
         // First, so that a run which ends by the token is known to have been told to.
         self.calls.call(Call::Wish);

@@ -28,12 +28,17 @@ async fn listen(mut signals: Signals, shared: Arc<Shared>) {
             () = drained(&shared) => return,
         };
         if first {
-            logged(|| tracing::info!(signal = %cause, "shutting down"));
+            // Others may listen as well, on other runtimes.
+            if !shared.root.is_cancelled() {
+                logged(|| tracing::info!(signal = %cause, "shutting down"));
+            }
             shared.begin_shutdown(cause);
         } else {
-            logged(
-                || tracing::warn!(signal = %cause, "second signal: ending the grace of what is still running"),
-            );
+            if !shared.abort.is_cancelled() {
+                logged(
+                    || tracing::warn!(signal = %cause, "second signal: ending the grace of what is still running"),
+                );
+            }
             shared.abort_all();
         }
         first = false;

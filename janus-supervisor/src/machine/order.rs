@@ -343,6 +343,14 @@ mod tests {
         assert!(order.nodes.is_empty());
     }
 
+    #[test]
+    fn one_that_has_ended_is_not_waited_for_by_who_comes_later() {
+        let mut order = StartOrder::default();
+        assert!(add(&mut order, "api", 2, on(&[("db", 0, true)])));
+        order.end("db", 0);
+        assert!(add(&mut order, "web", 3, on(&[("db", 0, false)])));
+    }
+
     /// Its dependency was replaced by one that is not of the order, after it had looked for it.
     #[test]
     fn one_that_was_replaced_meanwhile_is_not_waited_for() {

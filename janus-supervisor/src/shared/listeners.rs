@@ -16,8 +16,10 @@ pub(super) struct Listeners(Mutex<Vec<Listener>>);
 struct Listener {
     task: JoinHandle<()>,
     on: runtime::Id,
-    /// That runtime has all else that those need who spawn services on it.
-    is_enough: bool,
+    /// That runtime has what services on it need.
+    serves: bool,
+    /// Those who spawn on it have had signals listened for, where that can be had.
+    spawns: bool,
 }
 
 impl Listeners {
@@ -45,7 +47,8 @@ impl Listeners {
             all.push(Listener {
                 task: install()?,
                 on: here.id(),
-                is_enough: false,
+                serves: false,
+                spawns: false,
             });
         }
         Ok(())
@@ -53,28 +56,35 @@ impl Listeners {
 }
 
 impl Shared {
-    /// Whether this runtime is known to have all that services on it need, those who listen for all among it. If services are spawned from
-    /// elsewhere onto it, those who hear signals are not.
+    /// Whether all is as [`listen`](Self::listen) makes it.
     #[inline]
-    pub(crate) fn is_ready_on(&self, runtime: runtime::Id, from_elsewhere: bool) -> bool {
+    pub(crate) fn hears_on(&self, runtime: runtime::Id, here: runtime::Id) -> bool {
+        let is_one = runtime == here;
+        let serves = |relay: &Listener| relay.on == runtime && relay.serves;
+        let spawns = |relay: &Listener| relay.on == here && relay.spawns;
         self.relays
-            .any(|relay| relay.on == runtime && (relay.is_enough || from_elsewhere))
+            .any(|relay| serves(relay) && (!is_one || relay.spawns))
+            && (is_one || self.relays.any(spawns))
     }
 
-    /// Sees to it that on these two, the runtime of a service and that of whoever spawns it, somebody waits for the root token, and on the
-    /// latter for signals, if they are wanted and can be had.
+    /// Sees to it that somebody waits for the root token on these two, the runtime of a service, which has been checked, and that of whoever
+    /// spawns it; and on the latter for signals, if they are wanted and can be had.
     pub(crate) fn listen(self: &Arc<Self>, runtime: &Handle, here: &Handle) {
         for on in [runtime, here] {
             let _inside = on.enter();
             let _cannot_fail = self.relays.ensure_here(|| Ok(relay::install(self)));
         }
-        if !self.is_ready_on(here.id(), false) {
+        if !self
+            .relays
+            .any(|relay| relay.on == here.id() && relay.spawns)
+        {
             let _inside = here.enter();
             // If they cannot be installed, `run_until_shutdown` says so. It is tried once: tokio panics where they cannot.
             let _told_later = self.ensure_signals();
-            for relay in &mut *self.relays.lock() {
-                relay.is_enough |= relay.on == here.id();
-            }
+        }
+        for relay in &mut *self.relays.lock() {
+            relay.serves |= relay.on == runtime.id();
+            relay.spawns |= relay.on == here.id();
         }
     }
 

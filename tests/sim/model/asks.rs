@@ -1,5 +1,6 @@
 //! Requests, and whether each is answered when it has taken effect.
 
+use super::ends::OwnEnd;
 use super::family::Cause;
 use super::{Model, Verdict};
 use crate::script::Wish;
@@ -56,7 +57,7 @@ impl Model<'_> {
         let is_running = life.phase == ServicePhase::Running;
         // Its new run is over.
         let is_back = life.phase == ServicePhase::BackingOff && life.runs() > asked.runs;
-        let has_failed = life.failures.attempt > 0;
+        let has_completed = life.own_end == Some(OwnEnd::Clean);
         let wrong = || {
             let (path, wish) = (&life.path, asked.wish);
             Err(format!("{wish:?} of {path} is answered with {answer:?}"))
@@ -71,12 +72,14 @@ impl Model<'_> {
             Answer::Ready(true) => is_running,
             Answer::Ready(false) => end.is_some() && is_in_time,
             Answer::Restarted(Ok(())) => {
-                (is_running && life.runs() > asked.runs) || (is_back && !has_failed)
+                (is_running && life.runs() > asked.runs) || (is_back && has_completed)
             }
             Answer::Restarted(Err(RestartError::Terminated { reason, .. })) => {
                 end.is_some_and(|(_, it)| it == reason) && is_in_time
             }
-            Answer::Restarted(Err(RestartError::Failed { .. })) => is_back && has_failed,
+            Answer::Restarted(Err(RestartError::Failed { .. })) => {
+                is_back && life.own_end == Some(OwnEnd::Failed)
+            }
             Answer::Restarted(Err(_)) => false,
         };
         if is_right { Ok(()) } else { wrong() }
@@ -104,7 +107,8 @@ impl Model<'_> {
                     Wish::Stop | Wish::Remove | Wish::WaitEnd => false,
                     Wish::WaitReady => is_running,
                     Wish::Restart => {
-                        let is_back = life.phase == ServicePhase::BackingOff;
+                        let is_back =
+                            life.phase == ServicePhase::BackingOff && life.own_end.is_some();
                         (is_running || is_back) && life.runs() > asked.runs
                     }
                 };

@@ -71,6 +71,7 @@ impl Model<'_> {
         let now = self.now;
         let life = self.life_mut(id)?;
         life.present = None;
+        life.own_end = by_itself;
         let backoff = life.backoff();
         let policy = life.policy();
         life.expected = match by_itself {
@@ -160,7 +161,7 @@ impl Model<'_> {
 
 /// How a run ended that was not told to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OwnEnd {
+pub(crate) enum OwnEnd {
     Clean,
     Failed,
     Permanent,

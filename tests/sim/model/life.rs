@@ -1,6 +1,7 @@
 //! One service or group as the model knows it.
 
 use super::delay::Failures;
+use super::ends::OwnEnd;
 use super::family::Family;
 use crate::script::{Backoff, End, Node, ServiceSpec, ms};
 use crate::trace::At;
@@ -29,6 +30,8 @@ pub(crate) struct Life<'h> {
     /// A scripted run is in progress, by its own account.
     pub(crate) is_playing: bool,
     pub(crate) failures: Failures,
+    /// How the last run has ended, if by itself.
+    pub(crate) own_end: Option<OwnEnd>,
     pub(crate) due: Option<At>,
     /// Its group lets it run, and since when.
     pub(crate) permitted: Option<At>,
@@ -182,6 +185,7 @@ impl<'h> Life<'h> {
             present: None,
             is_playing: false,
             failures: Failures::default(),
+            own_end: None,
             due: None,
             permitted: None,
             revoked_at: None,

@@ -92,7 +92,6 @@ async fn it_runs_on_a_thread_of_its_own_and_gets_the_token() {
     );
 }
 
-/// Errors, panics and clean ends are judged as those of any other service.
 /// As any run can: also from its own thread.
 #[tokio::test]
 async fn its_thread_says_that_it_is_ready_and_is_told_why_it_is_to_stop() {
@@ -116,6 +115,7 @@ async fn its_thread_says_that_it_is_ready_and_is_told_why_it_is_to_stop() {
     assert_eq!(told.recv().await, Some(Some(StopReason::Stop)));
 }
 
+/// Errors, panics and clean ends are judged as those of any other service.
 #[tokio::test(start_paused = true)]
 async fn its_errors_and_panics_are_failures_like_any_other() {
     let recorder = Arc::new(Recorder::default());

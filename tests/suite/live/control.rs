@@ -3,7 +3,7 @@
 use super::{slow_starter, supervisor};
 use janus_supervisor::{
     EventKind, Group, JanusSupervisor, Readiness, RestartError, RestartPolicy, ServiceHandle,
-    ServicePhase, SpawnOptions, Strategy, TerminationReason, service_fn,
+    ServicePhase, SpawnOptions, Strategy, TerminationReason, notify, service_fn,
 };
 use janus_tests::{Recorder, Script, Story, Turn, backoff, ms, secs, settle, within_an_hour};
 use tokio::time::Instant;
@@ -23,6 +23,36 @@ async fn a_restart_is_answered_when_the_run_ends_in_its_first_poll() {
         within_an_hour(job.restart()).await.unwrap();
         assert_eq!(job.snapshot().start_count, 2);
     }
+}
+
+/// It comes up with its siblings, whatever else befalls it on the way.
+#[tokio::test(start_paused = true)]
+async fn a_restart_whose_run_is_halted_by_a_sibling_is_answered_when_all_are_back() {
+    let (supervisor, ..) = supervisor();
+    let options = SpawnOptions::default().with_readiness(Readiness::Notify);
+    let sibling = Script::new("sibling", [Turn::Fail("x").after(secs(5))]);
+    let slow = service_fn("slow", |cancel| async move {
+        let starting = tokio::time::sleep(secs(1));
+        if cancel.run_until_cancelled(starting).await.is_some() {
+            notify::ready();
+            cancel.cancelled().await;
+        }
+        Ok(())
+    });
+    let group = Group::new("g")
+        .strategy(Strategy::OneForAll)
+        .service(sibling)
+        .service_with_options(slow, options);
+    supervisor.spawn_group(group).unwrap();
+    let slow = supervisor.service("g/slow").unwrap();
+    within_an_hour(slow.wait_ready()).await;
+    tokio::time::sleep(ms(3_500)).await;
+    let began = Instant::now();
+    // Half a second later its sibling fails, and a tenth of one after that all begin again.
+    within_an_hour(slow.restart()).await.unwrap();
+    let (phase, starts) = (slow.phase(), slow.snapshot().start_count);
+    assert_eq!((phase, starts), (ServicePhase::Running, 3));
+    assert_eq!(began.elapsed(), ms(1_600));
 }
 
 /// Where a request finds the service.

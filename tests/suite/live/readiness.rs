@@ -249,6 +249,8 @@ fn a_service_whose_runtime_has_gone_away_is_not_well_until_it_is_forgotten() {
         assert_eq!(reason, Some(TerminationReason::Aborted));
     }
     assert!(!supervisor.is_ready());
+    lost.request_stop();
+    assert!(!supervisor.is_ready(), "too late");
     supervisor.remove_service(lost.name()).unwrap();
     assert!(supervisor.is_ready(), "the other was asked to stop");
 }

@@ -116,6 +116,29 @@ fn play() {
                 }
             });
         }
+        "spawned from elsewhere" => {
+            let (first, second, elsewhere) = (runtime(), runtime(), runtime());
+            let supervisor = JanusSupervisor::with_defaults();
+            let spawn = |name: &'static str| {
+                let options = SpawnOptions::default().on(elsewhere.handle().clone());
+                let service = service_fn(name, |cancel| async move {
+                    cancel.cancelled().await;
+                    Ok(())
+                });
+                supervisor.spawn_service_with_options(service, options)
+            };
+            let inside = first.enter();
+            spawn("one").unwrap();
+            drop(inside);
+            drop(first);
+            second.block_on(async {
+                let other = spawn("other").unwrap();
+                say("ready");
+                other.terminated().await;
+                let report = supervisor.wait_for_drain().await;
+                say(&format!("{} drained in time", report.drained));
+            });
+        }
         other => panic!("no such part: {other}"),
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use janus_supervisor::{Observer, ServiceEvent};
 use janus_tests::within_a_minute;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::unbounded_channel;
@@ -410,6 +411,58 @@ async fn a_group_that_is_forgotten_when_its_end_is_told_leaves_nothing_behind() 
     supervisor.trigger_shutdown();
     within_an_hour(supervisor.wait_for_drain()).await;
     assert_eq!(supervisor.metrics().snapshot().active_services, 0);
+}
+
+/// Tells another thread when so many services are registered.
+struct Herald(AtomicUsize, mpsc::Sender<()>);
+
+impl Observer for Herald {
+    fn observe(&self, event: &ServiceEvent) {
+        let is_registered = matches!(event.kind, EventKind::Registered);
+        if is_registered && self.0.fetch_sub(1, SeqCst) == 1 {
+            // The other thread may have failed.
+            let _heard = self.1.send(());
+        }
+    }
+}
+
+/// F67: at whatever moment that is.
+#[test]
+fn a_nested_group_that_another_thread_stops_while_it_is_spawned_ends_with_all_in_it() {
+    const CHILDREN: usize = 1_000;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    for round in 0..30 {
+        let (tell, told) = mpsc::channel();
+        let herald = Arc::new(Herald(AtomicUsize::new(CHILDREN + 2), tell));
+        let config = config(&Arc::default()).with_observer(herald);
+        let supervisor = JanusSupervisor::new(config);
+        let stopping = std::thread::spawn({
+            let supervisor = supervisor.clone();
+            move || {
+                told.recv().unwrap();
+                for _ in 0..round * 10 {
+                    std::hint::spin_loop();
+                }
+                supervisor.service("g/h").unwrap().request_stop();
+            }
+        });
+        let inner = (0..CHILDREN).fold(Group::new("h"), |group, i| {
+            group.service(steady(&i.to_string()))
+        });
+        runtime.block_on(async {
+            let group = supervisor
+                .spawn_group(Group::new("g").group(inner))
+                .unwrap();
+            stopping.join().unwrap();
+            group.stop().await;
+        });
+        let metrics = supervisor.metrics().snapshot();
+        assert_eq!(metrics.active_services, 0, "round {round}");
+    }
 }
 
 /// I92: a child that asks and orders whatever it likes from inside its run.
