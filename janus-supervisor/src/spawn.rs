@@ -172,6 +172,9 @@ fn check(
         ));
     }
     let checks = options.checks;
+    if checks == Checks::default() {
+        return Ok(()); // as nearly all are
+    }
     if checks.start_timeout.is_some() && checks.readiness == Readiness::Immediate {
         return Err(invalid(
             name,

@@ -27,11 +27,10 @@ impl Listeners {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is one like that.
+    /// Whether there is one like that, at work or not.
     #[inline]
     fn any(&self, is_it: impl Fn(&Listener) -> bool) -> bool {
-        let all = self.lock();
-        all.iter().any(|it| is_it(it) && !it.task.is_finished())
+        self.lock().iter().any(is_it)
     }
 
     /// Sees to it that there is one on this runtime.
@@ -56,7 +55,7 @@ impl Listeners {
 }
 
 impl Shared {
-    /// Whether all is as [`listen`](Self::listen) makes it.
+    /// Whether all is as [`listen`](Self::listen) makes it. (A relay ends with the fleet or its runtime, and neither gets any more services.)
     #[inline]
     pub(crate) fn hears_on(&self, runtime: runtime::Id, here: runtime::Id) -> bool {
         let is_one = runtime == here;
@@ -98,7 +97,7 @@ impl Shared {
         }
         let installed = self.signals.ensure_here(|| signals::install(self));
         installed.or_else(|error| {
-            if self.signals.any(|_| true) {
+            if self.signals.any(|it| !it.task.is_finished()) {
                 Ok(())
             } else {
                 Err(error)
