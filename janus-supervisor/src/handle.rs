@@ -87,14 +87,13 @@ impl ServiceHandle {
 
     /// Ends the present run, or the backoff, and begins another run at once; answers when that is running, or has ended without a
     /// failure. Earlier failures are forgotten, also by its breaker. In a group nobody else restarts, and nothing is counted; if its
-    /// siblings are restarting, it comes up with them.
+    /// siblings are restarting, it comes up with them. Under [`Readiness::Notify`](crate::Readiness::Notify) it is running when the run
+    /// has said that it is ready, which may be never.
     ///
     /// A service that its breaker has terminated begins anew, as if it had been removed and spawned once more with the same value
     /// and settings: start count 1, a new [`id`](Self::id), and all its handles follow. Its value is kept for that until it is
-    /// removed, its name is used again, or the shutdown begins; a value that
-    /// holds a supervisor keeps the fleet alive for as long. Children of groups and ephemeral services are not kept: restart the group.
-    ///
-    /// Under [`Readiness::Notify`](crate::Readiness::Notify) that is when the run has said that it is ready, which may be never.
+    /// removed, its name is used again, or the shutdown begins; a value that holds a supervisor keeps the fleet alive for as long.
+    /// Not so ephemeral services, nor those in a group: restart the group.
     ///
     /// A service that restarts itself this way waits for itself: its run is dropped when the grace is over, which is no failure, and
     /// the next begins.

@@ -304,9 +304,9 @@ impl JanusSupervisor {
 
     /// Waits until no service is left.
     ///
-    /// Without a shutdown it waits for the services to end, however long that takes, and the report is empty. Once one has begun, services that are left
-    /// after `shutdown_timeout` are dropped, and `abort_timeout` later this returns, whatever is left. Everybody who waits
-    /// gets the same report, also afterwards.
+    /// Without a shutdown it waits for the services to end, however long that takes, and the report names only those that were lost
+    /// with a runtime. Once one has begun, services that are left after `shutdown_timeout` are dropped, and `abort_timeout` later this
+    /// returns, whatever is left. Everybody who waits gets the same report, also afterwards.
     ///
     /// # Panics
     /// On a runtime without a time driver, when it comes to the first bound: whoever waits for one needs a timer.

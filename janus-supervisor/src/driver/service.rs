@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //!
-//! 1. All of the user's code (the run, its `Drop`, the service's `Drop`) is called inside `caught`: a panic never leaves it.
+//! 1. All of the user's code (the run, its `Drop`, the service's `Drop`) is called inside `caught`: a panic never leaves it. (Where the
+//!    runtime drops the task in the middle, it catches the panic of the run's `Drop` itself.)
 //! 2. The lifecycle hears of everything, also when the runtime drops the task in the middle: see [`Task`]'s `Drop`.
 //! 3. A stop is seen in the same poll as whatever else has happened, and is told first.
 
