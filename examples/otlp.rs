@@ -1,6 +1,7 @@
 //! The same metrics over OTLP: only the provider is another one. `cargo run --example otlp`
 //!
-//! The collector that they are sent to is a few lines of this program, so that one sees them arrive. Prints (the size varies):
+//! The collector that they are sent to is a few lines of this program, so that one sees them arrive. Prints (the size
+//! varies):
 //! ```text
 //! POST /v1/metrics, application/x-protobuf, 2616 bytes
 //! it is about janus_supervisor.restarts

@@ -1,9 +1,10 @@
 //! A small but real system under one supervisor, to watch and to stop: `cargo run --example fleet`
 //!
-//! A TCP key-value server and a client that needs it; a gremlin that crashes the server now and then; a feed that fails, a
-//! report that panics, a link that can never work, a migration that runs once, an old module that polls a flag, an index that is
-//! not ready at once, a worker that hangs, an exchange that is down for a while, and a group whose parts depend on one another.
-//! Type `stop NAME` or `restart NAME`. Ctrl-C or SIGTERM ends it; a second one ends it at once.
+//! A TCP key-value server and a client that needs it; a gremlin that crashes the server now and then; a feed that
+//! fails, a report that panics, a link that can never work, a migration that runs once, an old module that polls a
+//! flag, an index that is not ready at once, a worker that hangs, an exchange that is down for a while, and a group
+//! whose parts depend on one another. Type `stop NAME` or `restart NAME`. Ctrl-C or SIGTERM ends it; a second one ends
+//! it at once.
 
 mod commands;
 mod services;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 /// How long to wait after a failure, and after how many to give up.
 ///
-/// The n-th consecutive failure waits `min(max_delay, base_delay * 2^(n-1))`, then [`Jitter`] is applied. The circuit breaker
-/// opens **on** the `max_retries`-th failure inside the window (a supervisor's restart intensity, by contrast, tolerates
-/// its maximum and gives up one later, as Erlang/OTP does).
+/// The n-th consecutive failure waits `min(max_delay, base_delay * 2^(n-1))`, then [`Jitter`] is applied. The circuit
+/// breaker opens **on** the `max_retries`-th failure inside the window (a supervisor's restart intensity, by contrast,
+/// tolerates its maximum and gives up one later, as Erlang/OTP does).
 ///
 /// ```
 /// use janus_backoff::BackoffConfig;
@@ -34,8 +34,8 @@ pub struct BackoffConfig {
     /// The delay after the first failure, where it is to differ from `base_delay`: zero for an immediate first retry. The
     /// delays after it stay what they are. Default: none.
     pub initial_delay: Option<Duration>,
-    /// How long the breaker, once open, waits before it lets one run try: half-open. If that fails, it waits anew; once a run has
-    /// lasted `cooldown_period`, it closes. Default: none, an open breaker is the end.
+    /// How long the breaker, once open, waits before it lets one run try: half-open. If that fails, it waits anew; once
+    /// a run has lasted `cooldown_period`, it closes. Default: none, an open breaker is the end.
     pub half_open_after: Option<Duration>,
 }
 

@@ -111,8 +111,9 @@ impl BackoffState {
         BackoffAction::Retry(self.draw())
     }
 
-    /// As [`next_backoff`](Self::next_backoff) where that clearly answers a delay of zero, and faster: for a crash loop without a delay.
-    /// Everywhere else, and where the run may have lasted the cooldown period, it changes nothing, and answers `false`.
+    /// As [`next_backoff`](Self::next_backoff) where that clearly answers a delay of zero, and faster: for a crash loop
+    /// without a delay. Everywhere else, and where the run may have lasted the cooldown period, it changes nothing, and
+    /// answers `false`.
     #[inline]
     pub fn retry_at_once(&mut self, now: Instant) -> bool {
         let config = &*self.config;
@@ -138,8 +139,9 @@ impl BackoffState {
         self.config.half_open_after.filter(|_| self.half_open)
     }
 
-    /// A run has ended cleanly: the delay starts over at `base_delay`, which is also how long to pause before another run. The
-    /// breaker's window stays, so a service that alternates between success and failure still trips it; half-open it stays, too.
+    /// A run has ended cleanly: the delay starts over at `base_delay`, which is also how long to pause before another
+    /// run. The breaker's window stays, so a service that alternates between success and failure still trips it;
+    /// half-open it stays, too.
     pub fn record_clean_exit(&mut self) -> Duration {
         self.attempt = 0;
         self.config.base_delay

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Counts events inside a sliding period, and remembers no more of them than it needs to answer "are there `limit` of them?".
+/// Counts events inside a sliding period, and remembers no more of them than it needs to answer "are there `limit` of
+/// them?".
 ///
 /// An event that is exactly `period` old still counts, as in Erlang/OTP's supervisor. Memory is bounded by `limit` instants
 /// whatever happens; nothing is allocated before the first event.
@@ -36,8 +37,9 @@ impl SlidingWindow {
         self.len()
     }
 
-    /// Records an event if there are clearly less than `limit` of them inside the period then, and answers whether. Otherwise nothing
-    /// has changed, and [`record`](Self::record) knows. Counts nothing, and forgets what is too old only when it needs the room.
+    /// Records an event if there are clearly less than `limit` of them inside the period then, and answers whether.
+    /// Otherwise nothing has changed, and [`record`](Self::record) knows. Counts nothing, and forgets what is too old
+    /// only when it needs the room.
     #[inline]
     pub(crate) fn record_below(&mut self, now: Instant, period: Duration, limit: u32) -> bool {
         let now = self.clamped(now);

@@ -1,5 +1,5 @@
-//! [`BackoffState::retry_at_once`] is a short cut: where it is open it leads where `next_backoff` does, and it is open wherever a failure clearly
-//! costs no delay.
+//! [`BackoffState::retry_at_once`] is a short cut: where it is open it leads where `next_backoff` does, and it is open
+//! wherever a failure clearly costs no delay.
 
 use janus_backoff::{BackoffAction, BackoffConfig, BackoffState, Jitter};
 use proptest::prelude::*;

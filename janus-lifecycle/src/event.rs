@@ -86,8 +86,8 @@ pub enum EventKind {
         /// Why.
         reason: TerminationReason,
     },
-    /// The supervisor has forgotten the service, and this is its last event. If another service of the name took its place, that
-    /// one's `Registered` may come first: the `id` tells them apart.
+    /// The supervisor has forgotten the service, and this is its last event. If another service of the name took its
+    /// place, that one's `Registered` may come first: the `id` tells them apart.
     Removed,
 }
 
@@ -127,8 +127,9 @@ pub enum RunOutcome {
 ///
 /// # Contract
 ///
-/// - `observe` is called synchronously, in order for each service, from that service's own task (`Registered` from whoever
-///   spawns it, `Removed` from whoever removes it); events of different services come at the same time from several threads.
+/// - `observe` is called synchronously, in order for each service, from that service's own task (`Registered` from
+///   whoever spawns it, `Removed` from whoever removes it); events of different services come at the same time from
+///   several threads.
 /// - It must not block: the service waits for it. Count, or hand over; do not write to a socket.
 /// - A panic in it is caught: the service goes on, and the other observers are told all the same.
 /// - The supervisor holds no lock during the call, so an observer may ask the supervisor anything.

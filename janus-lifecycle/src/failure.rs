@@ -72,8 +72,8 @@ enum Source {
     Dropped,
 }
 
-/// What was in the place of an error that came later. Dropping it runs the error's own code, so never drop it under a lock. A panic in that
-/// code is caught.
+/// What was in the place of an error that came later. Dropping it runs the error's own code, so never drop it under a
+/// lock. A panic in that code is caught.
 #[must_use = "dropping it runs the error's own code"]
 pub struct Displaced(Was);
 
@@ -152,8 +152,8 @@ impl Failure {
 impl Drop for Kept {
     #[inline]
     fn drop(&mut self) {
-        // Its place is taken also if it panics. What a destructor's panic carries is of no use to anyone here, and may panic in turn
-        // when it is dropped.
+        // Its place is taken also if it panics. What a destructor's panic carries is of no use to anyone here, and may
+        // panic in turn when it is dropped.
         let dropped = catch_unwind(AssertUnwindSafe(|| self.error = Source::Dropped));
         if let Err(payload) = dropped {
             std::mem::forget(payload);

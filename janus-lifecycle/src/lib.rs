@@ -13,8 +13,8 @@
 //!                            Terminated
 //! ```
 //!
-//! [`ServiceLifecycle`] is that picture plus time and counters. It is a plain value: it reads no clock (`now` is an argument),
-//! takes no lock and starts nothing, so a test of it is a list of calls:
+//! [`ServiceLifecycle`] is that picture plus time and counters. It is a plain value: it reads no clock (`now` is an
+//! argument), takes no lock and starts nothing, so a test of it is a list of calls:
 //!
 //! ```
 //! use janus_lifecycle::{Failure, FailureKind, Retry, ServiceLifecycle, ServicePhase};

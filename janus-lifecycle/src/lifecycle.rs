@@ -84,8 +84,8 @@ impl From<TerminationReason> for State {
 
 /// The time that a service has spent in `Running`, as one number, which a run that follows another at once need not touch.
 ///
-/// In nanoseconds, of which there are enough for five centuries. While it is running: how much of its age it has not been. While it is
-/// not: how much it has been.
+/// In nanoseconds, of which there are enough for five centuries. While it is running: how much of its age it has not
+/// been. While it is not: how much it has been.
 #[derive(Debug, Clone, Copy)]
 struct Uptime(u64);
 
@@ -164,7 +164,8 @@ impl ServiceLifecycle {
 
     /// `Starting` or `Running` -> `BackingOff`: the run is over, the next begins at `retry.at`.
     ///
-    /// With a `failure`, it is counted and kept as the last error; without one the run ended cleanly and nothing is counted.
+    /// With a `failure`, it is counted and kept as the last error; without one the run ended cleanly and nothing is
+    /// counted.
     ///
     /// # Errors
     /// [`TransitionError`] from any other phase; the failure is then not counted.
@@ -194,10 +195,11 @@ impl ServiceLifecycle {
         Ok(())
     }
 
-    /// `Running` -> `BackingOff` -> `Starting` -> `Running`, all at this moment: a run has failed, and the next follows at once. As
-    /// [`transition_to_backing_off`](Self::transition_to_backing_off) with a delay of zero,
-    /// [`transition_to_restarting`](Self::transition_to_restarting) and [`transition_to_running`](Self::transition_to_running), and
-    /// faster: the failure takes the memory of the last one, unless somebody else has that. Answers the error that is no longer the last one.
+    /// `Running` -> `BackingOff` -> `Starting` -> `Running`, all at this moment: a run has failed, and the next follows
+    /// at once. As [`transition_to_backing_off`](Self::transition_to_backing_off) with a delay of zero,
+    /// [`transition_to_restarting`](Self::transition_to_restarting) and
+    /// [`transition_to_running`](Self::transition_to_running), and faster: the failure takes the memory of the last
+    /// one, unless somebody else has that. Answers the error that is no longer the last one.
     ///
     /// # Errors
     /// [`TransitionError`] from any other phase; the failure is then not counted.
@@ -259,8 +261,8 @@ impl ServiceLifecycle {
         self.enter(now, reason.into())
     }
 
-    /// Counts a failure and keeps it as the last error, without a move: for a failure that ends the service. Answers the error that
-    /// is no longer the last one: dropping it runs the user's code.
+    /// Counts a failure and keeps it as the last error, without a move: for a failure that ends the service. Answers
+    /// the error that is no longer the last one: dropping it runs the user's code.
     #[inline]
     pub fn record_failure(&mut self, failure: Failure) -> Option<Failure> {
         let failures = self.failures.get_or_insert_default();
@@ -268,8 +270,8 @@ impl ServiceLifecycle {
         failures.last.replace(failure)
     }
 
-    /// Keeps an error as the last one without counting a failure: what a service returns after it was asked to stop. Answers the
-    /// one before it.
+    /// Keeps an error as the last one without counting a failure: what a service returns after it was asked to stop.
+    /// Answers the one before it.
     pub fn keep_error(&mut self, failure: Failure) -> Option<Failure> {
         self.failures.get_or_insert_default().last.replace(failure)
     }
@@ -427,7 +429,8 @@ impl ServiceLifecycle {
         snapshot
     }
 
-    /// As [`snapshot`](Self::snapshot), without the text of the last error: for where the error's own code must not run, as under a lock.
+    /// As [`snapshot`](Self::snapshot), without the text of the last error: for where the error's own code must not
+    /// run, as under a lock.
     #[must_use]
     pub fn snapshot_without_error(&self, now: Instant) -> ServiceLifecycleSnapshot {
         let age = self.age(now);

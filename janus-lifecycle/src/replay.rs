@@ -12,8 +12,8 @@ impl ServiceLifecycle {
         begins.then(|| Self::new(event.at, event.service.clone()))
     }
 
-    /// Takes over what the event tells. The events of one service, from its registration on and without a gap, lead to the very
-    /// state that its supervisor shows.
+    /// Takes over what the event tells. The events of one service, from its registration on and without a gap, lead to
+    /// the very state that its supervisor shows.
     ///
     /// ```
     /// use janus_lifecycle::{EventKind, ServiceEvent, ServiceLifecycle, ServicePhase};
@@ -28,8 +28,8 @@ impl ServiceLifecycle {
     /// ```
     ///
     /// # Errors
-    /// [`TransitionError`] if it cannot follow what was told before: an event is missing, or is another service's. Nothing has
-    /// changed then.
+    /// [`TransitionError`] if it cannot follow what was told before: an event is missing, or is another service's.
+    /// Nothing has changed then.
     pub fn apply(&mut self, event: &ServiceEvent) -> Result<(), TransitionError> {
         let at = event.at;
         match &event.kind {

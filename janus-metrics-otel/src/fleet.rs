@@ -3,11 +3,13 @@
 //! Invariants:
 //!
 //! 1. A service is in exactly one phase, at any moment that anybody looks.
-//! 2. A service is counted in one place: in series of its own, in the rest, which is all that have none, or nowhere, once a newer
-//!    one of its name has taken over its series. Series end with their service; the counters of the rest never fall.
-//! 3. All services of one name are behind one lock: while a name passes from one to the next, no moment shows both or neither.
-//! 4. An event takes one of many locks, briefly. A service's first event and its end also touch a number or two that all share.
-//!    Nobody else's code runs under a lock.
+//! 2. A service is counted in one place: in series of its own, in the rest, which is all that have none, or nowhere,
+//!    once a newer one of its name has taken over its series. Series end with their service; the counters of the rest
+//!    never fall.
+//! 3. All services of one name are behind one lock: while a name passes from one to the next, no moment shows both or
+//!    neither.
+//! 4. An event takes one of many locks, briefly. A service's first event and its end also touch a number or two that
+//!    all share. Nobody else's code runs under a lock.
 
 use crate::counts::{Bounds, Counts, Spreads, index_of};
 use janus_lifecycle::{EventKind, ServiceEvent, ServicePhase};
@@ -242,8 +244,8 @@ impl Fleet {
         self.active.load(Relaxed)
     }
 
-    /// Shows what is counted of every service with series of its own, and of the rest (without a name), if there is any. Calls
-    /// `visit` without a lock, with copies of one moment for each service.
+    /// Shows what is counted of every service with series of its own, and of the rest (without a name), if there is
+    /// any. Calls `visit` without a lock, with copies of one moment for each service.
     pub(crate) fn visit(&self, mut visit: impl FnMut(Option<&Arc<str>>, &Counts, &Spreads)) {
         let mut rest: Option<(Counts, Spreads)> = None;
         let mut copies = Vec::new();

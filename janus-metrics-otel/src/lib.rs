@@ -41,8 +41,8 @@ assert!(exporter.render()?.contains("janus_supervisor_restarts_total{service=\"f
 //! | `janus_supervisor_uptime_seconds` | histogram | `service` |
 //! | `janus_supervisor_backoff_delay_seconds` | histogram | `service` |
 //!
-//! - Every counter of a service exists from the moment the service is registered, for every `reason` and `kind`: `spawned_total`
-//!   at one, the others at zero, so that `increase()` does not miss a first failure.
+//! - Every counter of a service exists from the moment the service is registered, for every `reason` and `kind`:
+//!   `spawned_total` at one, the others at zero, so that `increase()` does not miss a first failure.
 //! - `service_phase` is 1 for the phase that the service is in and 0 for the others, so that its average over time is the
 //!   share of time in that phase. Where a series is about many services, it is how many of them are in the phase.
 //! - A service's series go away when the supervisor forgets the service.
@@ -50,13 +50,13 @@ assert!(exporter.render()?.contains("janus_supervisor_restarts_total{service=\"f
 //! # Histograms
 //!
 //! OpenTelemetry has no way to announce a histogram's series before its first value, nor to remove them. With
-//! `PrometheusExporter` both hold for histograms, too, because its observers' numbers do not go through OpenTelemetry; through any
-//! other exporter they appear with their first value and stay.
+//! `PrometheusExporter` both hold for histograms, too, because its observers' numbers do not go through OpenTelemetry;
+//! through any other exporter they appear with their first value and stay.
 //!
 //! # What it costs
 //!
-//! Measured side by side in one run (`cargo bench -p janus-tests --bench metrics`: a thousand services that fail without a delay, one
-//! thread of a two-core machine), restarts a second against those without an observer:
+//! Measured side by side in one run (`cargo bench -p janus-tests --bench metrics`: a thousand services that fail
+//! without a delay, one thread of a two-core machine), restarts a second against those without an observer:
 //!
 //! | observer | ratio | for each restart |
 //! |---|---|---|
@@ -75,16 +75,18 @@ assert!(exporter.render()?.contains("janus_supervisor_restarts_total{service=\"f
 //!
 //! # Huge fleets
 //!
-//! [`OtelObserverBuilder::without_service_label`] leaves out the `service` label: totals over the fleet, and the number of
-//! services in each phase. A scrape then costs the same for any number of services; the observer still keeps a record of each.
+//! [`OtelObserverBuilder::without_service_label`] leaves out the `service` label: totals over the fleet, and the number
+//! of services in each phase. A scrape then costs the same for any number of services; the observer still keeps a
+//! record of each.
 //!
-//! `PrometheusExporter` has series for as many services as it is told to expect (2,000 by default: 100,000 samples a scrape). Those
-//! that register beyond that share one series in each metric, which is labelled `otel_metric_overflow` and loses nothing; a
-//! service that has series of its own keeps them. With a provider of your own, the SDK folds series beyond its limit (2,000 in
-//! each metric, not services) in a way of its own, which loses counts: raise the limit by a view.
+//! `PrometheusExporter` has series for as many services as it is told to expect (2,000 by default: 100,000 samples a
+//! scrape). Those that register beyond that share one series in each metric, which is labelled `otel_metric_overflow`
+//! and loses nothing; a service that has series of its own keeps them. With a provider of your own, the SDK folds
+//! series beyond its limit (2,000 in each metric, not services) in a way of its own, which loses counts: raise the
+//! limit by a view.
 //!
-//! With delta temporality on a provider of your own, leave out the label, too, or never use a name again: a name's next service
-//! begins at zero, and the SDK subtracts from that what it last saw of the one before, which overflows.
+//! With delta temporality on a provider of your own, leave out the label, too, or never use a name again: a name's next
+//! service begins at zero, and the SDK subtracts from that what it last saw of the one before, which overflows.
 //!
 //! # Features
 //!

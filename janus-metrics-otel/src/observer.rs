@@ -16,8 +16,8 @@ use std::sync::{Arc, Weak};
 
 /// An [`Observer`] that turns events into OpenTelemetry metrics. See the crate's documentation for the list.
 ///
-/// One observer counts one supervisor: two would give the same numbers to their services, and perhaps the same names. For two
-/// supervisors on one `Meter`, make two observers and tell them apart by
+/// One observer counts one supervisor: two would give the same numbers to their services, and perhaps the same names.
+/// For two supervisors on one `Meter`, make two observers and tell them apart by
 /// [`with_attribute`](OtelObserverBuilder::with_attribute) or [`with_prefix`](OtelObserverBuilder::with_prefix).
 ///
 /// When it is dropped, its counters and gauges are no longer reported.

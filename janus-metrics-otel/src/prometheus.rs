@@ -27,8 +27,8 @@ pub struct PrometheusExporter {
     provider: SdkMeterProvider,
     /// For how many services there are series of their own.
     room: Arc<Room>,
-    /// The observers made here. Their metrics do not go through OpenTelemetry: it would take a copy of every series into maps of
-    /// its own at every scrape, and could neither announce a histogram nor forget it.
+    /// The observers made here. Their metrics do not go through OpenTelemetry: it would take a copy of every series
+    /// into maps of its own at every scrape, and could neither announce a histogram nor forget it.
     observers: Mutex<Vec<Weak<State>>>,
 }
 
@@ -56,9 +56,9 @@ impl PrometheusExporterBuilder {
         self
     }
 
-    /// Sets for how many services there is room, over all observers. A service that registers beyond that has no series of its
-    /// own, for as long as it is registered: those without one share a series that is labelled `otel_metric_overflow`. Default:
-    /// 2,000, which is a hundred thousand samples a scrape.
+    /// Sets for how many services there is room, over all observers. A service that registers beyond that has no series
+    /// of its own, for as long as it is registered: those without one share a series that is labelled
+    /// `otel_metric_overflow`. Default: 2,000, which is a hundred thousand samples a scrape.
     #[must_use]
     pub const fn with_max_services(mut self, services: usize) -> Self {
         self.max_services = services;
@@ -131,9 +131,10 @@ impl PrometheusExporter {
 
     /// An observer for one supervisor.
     ///
-    /// Observers with the same prefix and attributes, as Prometheus spells them, have the same series: of these, the newest is
-    /// shown. So a supervisor's successor takes its place. To run two supervisors at the same time, tell them apart by
-    /// [`with_attribute`](OtelObserverBuilder::with_attribute) or [`with_prefix`](OtelObserverBuilder::with_prefix).
+    /// Observers with the same prefix and attributes, as Prometheus spells them, have the same series: of these, the
+    /// newest is shown. So a supervisor's successor takes its place. To run two supervisors at the same time, tell them
+    /// apart by [`with_attribute`](OtelObserverBuilder::with_attribute) or
+    /// [`with_prefix`](OtelObserverBuilder::with_prefix).
     ///
     /// # Errors
     /// As [`OtelObserverBuilder::build`].

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //!
-//! 1. Only the service's own task (or the task's destructor), which keeps the decisions to itself, moves the lifecycle; everybody
-//!    else reads. A number for an event is also taken after the task is over (`Removed`).
+//! 1. Only the service's own task (or the task's destructor), which keeps the decisions to itself, moves the lifecycle;
+//!    everybody else reads. A number for an event is also taken after the task is over (`Removed`).
 //! 2. Nothing but pure code runs while the lock is held: no observer, no user's `Drop` or `Display`, no await.
 
 mod calls;
@@ -41,7 +41,8 @@ pub(crate) struct ServiceCell {
     holds: AtomicU32,
     /// [`FINISHED`], [`REMOVED`] and [`LOST`].
     over: AtomicU8,
-    /// Tells that `holds` went back to zero, that the task is over, or that something has happened. Made for the first who waits.
+    /// Tells that `holds` went back to zero, that the task is over, or that something has happened. Made for the first
+    /// who waits.
     changed: OnceLock<Box<Notify>>,
     /// What calls the task.
     calls: Calls,
@@ -152,8 +153,8 @@ impl ServiceCell {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For the service's own task only (invariant 1): has it decided what follows, and answers the token of the run that begins, if
-    /// one does.
+    /// For the service's own task only (invariant 1): has it decided what follows, and answers the token of the run
+    /// that begins, if one does.
     ///
     /// # Errors
     /// As `decide`.
@@ -198,8 +199,8 @@ impl ServiceCell {
         }
     }
 
-    /// For the service's own task only: takes the short cut from a failure to the run that follows at once, and answers the token of that, and
-    /// the error that is no longer the last one.
+    /// For the service's own task only: takes the short cut from a failure to the run that follows at once, and answers
+    /// the token of that, and the error that is no longer the last one.
     ///
     /// # Errors
     /// As `decide`.
@@ -225,7 +226,8 @@ impl ServiceCell {
         }
     }
 
-    /// For the service's own task only: takes the short cut from a stop to the end, and answers the error that is no longer the last one.
+    /// For the service's own task only: takes the short cut from a stop to the end, and answers the error that is no
+    /// longer the last one.
     ///
     /// # Errors
     /// As `decide`.
@@ -279,7 +281,8 @@ impl ServiceCell {
         read(&self.lock().life)
     }
 
-    /// The same, with how many runs have begun (`start_count` is 1 also before the first), and whether the last was told to end.
+    /// The same, with how many runs have begun (`start_count` is 1 also before the first), and whether the last was
+    /// told to end.
     pub(crate) fn read_runs<R>(&self, read: impl FnOnce(&ServiceLifecycle, u32, bool) -> R) -> R {
         let inner = self.lock();
         let runs = self.runs(&inner);
@@ -433,8 +436,8 @@ impl ServiceCell {
         self.until(|| !self.is_held()).await;
     }
 
-    /// The task is about to be over: answers how the service has ended, and drops its token if that has done its work. Another may be in the
-    /// hands of what a run has left behind, to be cancelled with all others.
+    /// The task is about to be over: answers how the service has ended, and drops its token if that has done its work.
+    /// Another may be in the hands of what a run has left behind, to be cancelled with all others.
     pub(crate) fn end(&self) -> End {
         let (end, used) = {
             let mut inner = self.lock();
@@ -459,8 +462,8 @@ impl ServiceCell {
         before & REMOVED != 0
     }
 
-    /// Notes that the registry has forgotten the service. Answers whether the task was over before, so that this is the last
-    /// of it.
+    /// Notes that the registry has forgotten the service. Answers whether the task was over before, so that this is the
+    /// last of it.
     #[must_use]
     pub(crate) fn set_removed(&self) -> bool {
         let before = self.over.fetch_or(REMOVED, Ordering::AcqRel);

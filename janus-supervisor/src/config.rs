@@ -29,9 +29,9 @@ pub struct SupervisorConfig {
     pub abort_timeout: Duration,
     /// Whether SIGTERM and SIGINT (elsewhere: Ctrl-C) begin the shutdown, and a second one ends the grace. Default: true.
     ///
-    /// The handlers are installed when the supervisor is made inside a runtime, or else with its first service, so that no
-    /// signal is lost; once installed they stay for the life of the process, as tokio's do: when the fleet is gone, these signals
-    /// no longer end the process. A program that lives on without a supervisor handles them itself.
+    /// The handlers are installed when the supervisor is made inside a runtime, or else with its first service, so that
+    /// no signal is lost; once installed they stay for the life of the process, as tokio's do: when the fleet is gone,
+    /// these signals no longer end the process. A program that lives on without a supervisor handles them itself.
     pub install_signal_handler: bool,
     /// Where jitter starts from: the same seed and the same order of spawning give the same delays. Default: none, which
     /// takes a random one.
@@ -48,8 +48,8 @@ pub struct SupervisorConfig {
     /// How many events a subscriber may be behind before it loses some, rounded up to a power of two, and a
     /// million at most. The room is taken with the first subscription. Default: 1,024.
     pub event_buffer: usize,
-    /// Who is told of every event. A clone of the settings has the same observers; an observer that counts may be valid for one
-    /// supervisor only.
+    /// Who is told of every event. A clone of the settings has the same observers; an observer that counts may be valid
+    /// for one supervisor only.
     pub observers: Vec<Arc<dyn Observer>>,
 }
 
@@ -107,8 +107,8 @@ impl SupervisorConfig {
         self
     }
 
-    /// Sets how many restarts of all its services together the supervisor tolerates. What happens inside a group is the group's
-    /// affair; the restarts of a group count.
+    /// Sets how many restarts of all its services together the supervisor tolerates. What happens inside a group is the
+    /// group's affair; the restarts of a group count.
     #[must_use]
     pub fn with_intensity(mut self, intensity: Intensity) -> Self {
         self.intensity = Some(intensity);
@@ -122,23 +122,23 @@ impl SupervisorConfig {
         self
     }
 
-    /// Sets how many services may start at a time: first starts and restarts, those in groups too. Others wait, in the order they
-    /// came. A service has its place from the beginning of a run until that is ready, which matters with
-    /// [`Readiness::Notify`]: give such services a [start timeout](SpawnOptions::with_start_timeout), so that none keeps its place
-    /// for ever. Without it a run is ready when it has been polled once.
+    /// Sets how many services may start at a time: first starts and restarts, those in groups too. Others wait, in the
+    /// order they came. A service has its place from the beginning of a run until that is ready, which matters with
+    /// [`Readiness::Notify`]: give such services a [start timeout](SpawnOptions::with_start_timeout), so that none
+    /// keeps its place for ever. Without it a run is ready when it has been polled once.
     ///
-    /// A service that waits for its place is starting, or backing off beyond its delay. A stop does not wait. One that is given a place on a
-    /// runtime that nobody drives keeps it. Each start then takes a lock that all services share.
+    /// A service that waits for its place is starting, or backing off beyond its delay. A stop does not wait. One that
+    /// is given a place on a runtime that nobody drives keeps it. Each start then takes a lock that all services share.
     #[must_use]
     pub fn with_max_concurrent_starts(mut self, starts: usize) -> Self {
         self.max_concurrent_starts = Some(starts);
         self
     }
 
-    /// Sets how far restarts of all services together are to be apart, at least: after a shared outage, not all of them come back in
-    /// one instant. A restart has its turn when its own delay is over and at least `gap` has passed since the turn of the one before
-    /// it. First starts do not wait for a turn, those in a group that runs again included, nor do
-    /// [restarts by hand](crate::ServiceHandle::restart).
+    /// Sets how far restarts of all services together are to be apart, at least: after a shared outage, not all of them
+    /// come back in one instant. A restart has its turn when its own delay is over and at least `gap` has passed since
+    /// the turn of the one before it. First starts do not wait for a turn, those in a group that runs again included,
+    /// nor do [restarts by hand](crate::ServiceHandle::restart).
     #[must_use]
     pub fn with_restart_spread(mut self, gap: Duration) -> Self {
         self.restart_spread = gap;
@@ -239,9 +239,9 @@ impl SpawnOptions {
         self
     }
 
-    /// Among the supervisor's own services: it first starts when all of these have been up or have ended, and in a shutdown they
-    /// are asked to stop when it is gone; until then they run on, and run again if they fail. As with systemd's `After=`, that is all:
-    /// their restarts and ends do not concern it.
+    /// Among the supervisor's own services: it first starts when all of these have been up or have ended, and in a
+    /// shutdown they are asked to stop when it is gone; until then they run on, and run again if they fail. As with
+    /// systemd's `After=`, that is all: their restarts and ends do not concern it.
     ///
     /// They must be registered already. A group may be named, too, but nothing inside one.
     #[must_use]
@@ -257,19 +257,20 @@ impl SpawnOptions {
         self
     }
 
-    /// Sets how long a run may take until it says that it is ready, under [`Readiness::Notify`]. One that takes longer is dropped, and
-    /// has failed with [`FailureKind::StartTimeout`](crate::FailureKind::StartTimeout).
+    /// Sets how long a run may take until it says that it is ready, under [`Readiness::Notify`]. One that takes longer
+    /// is dropped, and has failed with [`FailureKind::StartTimeout`](crate::FailureKind::StartTimeout).
     #[must_use]
     pub fn with_start_timeout(mut self, timeout: Duration) -> Self {
         self.checks.start_timeout = Some(timeout);
         self
     }
 
-    /// Sets how long a run that is ready may go without [`notify::heartbeat`](crate::notify::heartbeat). One that does so for longer
-    /// hangs: it is dropped, and has failed with [`FailureKind::Hang`](crate::FailureKind::Hang). Send at least two heartbeats a period.
+    /// Sets how long a run that is ready may go without [`notify::heartbeat`](crate::notify::heartbeat). One that does
+    /// so for longer hangs: it is dropped, and has failed with [`FailureKind::Hang`](crate::FailureKind::Hang). Send at
+    /// least two heartbeats a period.
     ///
-    /// A run that blocks its thread cannot be dropped: it is logged and shown as [stuck](crate::ServiceLifecycleSnapshot::stuck), as
-    /// long as there is another thread to do so.
+    /// A run that blocks its thread cannot be dropped: it is logged and shown as
+    /// [stuck](crate::ServiceLifecycleSnapshot::stuck), as long as there is another thread to do so.
     #[must_use]
     pub fn with_watchdog(mut self, period: Duration) -> Self {
         self.checks.watchdog = Some(period);
@@ -283,7 +284,8 @@ impl SpawnOptions {
         self
     }
 
-    /// Runs the service on another runtime: a bulkhead for services that use up their threads. Default: the runtime it is spawned in.
+    /// Runs the service on another runtime: a bulkhead for services that use up their threads. Default: the runtime it
+    /// is spawned in.
     #[must_use]
     pub fn on(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 /// Why a run failed: any error at all, and whether it is worth another try.
 ///
-/// `?` converts any std, thiserror or anyhow error that is `Send + Sync` into one, and `"text".into()` makes one of text. It shows the
-/// whole chain of causes: `outer: middle: root`. Like anyhow's, it is not an `Error` itself, or `?` could not convert into it;
-/// [`error`](Self::error) is one.
+/// `?` converts any std, thiserror or anyhow error that is `Send + Sync` into one, and `"text".into()` makes one of
+/// text. It shows the whole chain of causes: `outer: middle: root`. Like anyhow's, it is not an `Error` itself, or `?`
+/// could not convert into it; [`error`](Self::error) is one.
 ///
 /// ```
 /// use janus_supervisor::ServiceError;
@@ -56,8 +56,8 @@ impl ServiceError {
         }
     }
 
-    /// An error that every run would meet again, such as a bad configuration: it is never retried, whatever the policy. (A group that
-    /// fails with a child may run again, and all in it.)
+    /// An error that every run would meet again, such as a bad configuration: it is never retried, whatever the policy.
+    /// (A group that fails with a child may run again, and all in it.)
     pub fn permanent(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             outlook: Outlook::Permanent,
@@ -190,8 +190,8 @@ impl CheckError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestartError {
-    /// It has terminated, perhaps because it was asked to. Spawn it again; [`restart`](crate::ServiceHandle::restart) says when it can
-    /// begin anew without that.
+    /// It has terminated, perhaps because it was asked to. Spawn it again; [`restart`](crate::ServiceHandle::restart)
+    /// says when it can begin anew without that.
     #[error("cannot restart service {name:?}: it has terminated: {reason}")]
     Terminated {
         /// The name.

@@ -13,14 +13,15 @@ use tokio::runtime::Handle;
 
 /// Services and groups that belong together: they start in order, stop in reverse, and restart by a [`Strategy`].
 ///
-/// Children start in the order they are given, each when the one before it is running, and stop in reverse, one by one, each with
-/// its own grace. A child's own backoff, breaker and policy hold as for any service. Besides, each restart of a child counts
-/// towards the group's [`Intensity`]; when that is exceeded, the group stops its children and fails as a whole, with an error that
-/// tells which child it was and what happened to it. Its parent (another group, or the supervisor) treats that as any failure of
-/// a service: by the group's own restart policy, backoff and breaker. A group that runs again starts with children that know
-/// nothing of earlier runs.
+/// Children start in the order they are given, each when the one before it is running, and stop in reverse, one by one,
+/// each with its own grace. A child's own backoff, breaker and policy hold as for any service. Besides, each restart of
+/// a child counts towards the group's [`Intensity`]; when that is exceeded, the group stops its children and fails as a
+/// whole, with an error that tells which child it was and what happened to it. Its parent (another group, or the
+/// supervisor) treats that as any failure of a service: by the group's own restart policy, backoff and breaker. A group
+/// that runs again starts with children that know nothing of earlier runs.
 ///
-/// To the outside a group is a service. Its children's names are paths, in snapshots, events, metrics and errors: `ingest/reader`.
+/// To the outside a group is a service. Its children's names are paths, in snapshots, events, metrics and errors:
+/// `ingest/reader`.
 ///
 /// ```
 /// use janus_supervisor::{Group, Intensity, JanusSupervisor, Strategy, service_fn};
@@ -88,8 +89,8 @@ impl Group {
         self
     }
 
-    /// Sets what follows when the group itself has ended: failed, or shut down because its work is done, which is a clean end.
-    /// Default: [`RestartPolicy::OnFailure`].
+    /// Sets what follows when the group itself has ended: failed, or shut down because its work is done, which is a
+    /// clean end. Default: [`RestartPolicy::OnFailure`].
     pub fn restart_policy(mut self, policy: RestartPolicy) -> Self {
         self.options.restart_policy = Some(policy);
         self
@@ -107,8 +108,8 @@ impl Group {
         self
     }
 
-    /// Sets how long all of it together may take to stop when it is stopped, before what is left is dropped. Default: as long as
-    /// its children's graces allow. In a shutdown the supervisor's `shutdown_timeout` limits it.
+    /// Sets how long all of it together may take to stop when it is stopped, before what is left is dropped. Default:
+    /// as long as its children's graces allow. In a shutdown the supervisor's `shutdown_timeout` limits it.
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.options.shutdown_grace = Some(grace);
         self
@@ -120,8 +121,8 @@ impl Group {
         self
     }
 
-    /// Runs the group and all in it on another runtime, but for those in it that have one of their own. Default: the runtime it is
-    /// spawned in, or that of the group it is in.
+    /// Runs the group and all in it on another runtime, but for those in it that have one of their own. Default: the
+    /// runtime it is spawned in, or that of the group it is in.
     pub fn on(mut self, runtime: Handle) -> Self {
         self.options.runtime = Some(runtime);
         self

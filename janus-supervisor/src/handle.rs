@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 /// A handle to one service: to ask it, to stop it, to wait for its end. Cheap to clone.
 ///
-/// It does not keep the service or the supervisor alive, and dropping it does nothing. It stays with the service it was made
-/// for, also when another of the same name takes its place; and through a [`restart`](Self::restart) after its breaker has
-/// terminated it. When a group runs again, the services in it are new ones: look them up again.
+/// It does not keep the service or the supervisor alive, and dropping it does nothing. It stays with the service it was
+/// made for, also when another of the same name takes its place; and through a [`restart`](Self::restart) after its
+/// breaker has terminated it. When a group runs again, the services in it are new ones: look them up again.
 #[derive(Clone)]
 pub struct ServiceHandle {
     cell: Arc<ServiceCell>,
@@ -55,8 +55,8 @@ impl ServiceHandle {
         reason(&self.cell())
     }
 
-    /// Which service: a number that no other service of the same supervisor has or had. Its events carry it. One that begins anew
-    /// after its breaker has terminated it gets another.
+    /// Which service: a number that no other service of the same supervisor has or had. Its events carry it. One that
+    /// begins anew after its breaker has terminated it gets another.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.cell().id
@@ -73,9 +73,11 @@ impl ServiceHandle {
     }
 
     /// Asks it to stop, and waits until it has: at once during a backoff, otherwise within its grace, after which it is
-    /// dropped; one that blocks a thread ends when that returns. Answers why it terminated, which may be something else if it had terminated before.
+    /// dropped; one that blocks a thread ends when that returns. Answers why it terminated, which may be something else
+    /// if it had terminated before.
     ///
-    /// Repeating it is harmless. A service that stops itself this way waits for itself, and is dropped when its grace is over.
+    /// Repeating it is harmless. A service that stops itself this way waits for itself, and is dropped when its grace
+    /// is over.
     ///
     /// # Cancel safety
     /// The request stands, once this has been polled; only the waiting is lost.
@@ -85,18 +87,19 @@ impl ServiceHandle {
         end(&cell).await
     }
 
-    /// Ends the present run, or the backoff, and begins another run at once; answers when that is running, or has ended without a
-    /// failure. Earlier failures are forgotten, also by its breaker. In a group nobody else restarts, and nothing is counted; if its
-    /// siblings are restarting, it comes up with them. Under [`Readiness::Notify`](crate::Readiness::Notify) it is running when the run
-    /// has said that it is ready, which may be never.
+    /// Ends the present run, or the backoff, and begins another run at once; answers when that is running, or has ended
+    /// without a failure. Earlier failures are forgotten, also by its breaker. In a group nobody else restarts, and
+    /// nothing is counted; if its siblings are restarting, it comes up with them. Under
+    /// [`Readiness::Notify`](crate::Readiness::Notify) it is running when the run has said that it is ready, which may
+    /// be never.
     ///
-    /// A service that its breaker has terminated begins anew, as if it had been removed and spawned once more with the same value
-    /// and settings: start count 1, a new [`id`](Self::id), and all its handles follow. Its value is kept for that until it is
-    /// removed, its name is used again, or the shutdown begins; a value that holds a supervisor keeps the fleet alive for as long.
-    /// Not so ephemeral services, nor those in a group: restart the group.
+    /// A service that its breaker has terminated begins anew, as if it had been removed and spawned once more with the
+    /// same value and settings: start count 1, a new [`id`](Self::id), and all its handles follow. Its value is kept
+    /// for that until it is removed, its name is used again, or the shutdown begins; a value that holds a supervisor
+    /// keeps the fleet alive for as long. Not so ephemeral services, nor those in a group: restart the group.
     ///
-    /// A service that restarts itself this way waits for itself: its run is dropped when the grace is over, which is no failure, and
-    /// the next begins.
+    /// A service that restarts itself this way waits for itself: its run is dropped when the grace is over, which is no
+    /// failure, and the next begins.
     ///
     /// # Errors
     /// [`RestartError::Terminated`] if it has terminated otherwise, or does so before it runs again: a stop wins.
@@ -146,9 +149,9 @@ impl ServiceHandle {
         })
     }
 
-    /// Asks it to stop, waits until it has, and has the supervisor forget it. Answers its last state. Repeating it is harmless. A
-    /// service must not remove itself this way: it would wait for itself until its grace is over, and stay registered;
-    /// [`SpawnOptions::ephemeral`](crate::SpawnOptions::ephemeral) is for that.
+    /// Asks it to stop, waits until it has, and has the supervisor forget it. Answers its last state. Repeating it is
+    /// harmless. A service must not remove itself this way: it would wait for itself until its grace is over, and stay
+    /// registered; [`SpawnOptions::ephemeral`](crate::SpawnOptions::ephemeral) is for that.
     ///
     /// # Cancel safety
     /// The request to stop stands, once this has been polled; it may or may not be forgotten.
@@ -189,7 +192,8 @@ impl ServiceHandle {
         self.wait_for(ServicePhase::Running).await
     }
 
-    /// Waits until it has terminated, its last run is gone and its value is dropped (or kept, see [`restart`](Self::restart)).
+    /// Waits until it has terminated, its last run is gone and its value is dropped (or kept, see
+    /// [`restart`](Self::restart)).
     ///
     /// # Cancel safety
     /// Nothing is lost: call it again.

@@ -1,8 +1,8 @@
 //! Supervision of the long-running services of one tokio process.
 //!
-//! A service is an `async fn run(&self, cancel)`. The supervisor starts it, catches its errors and its panics, restarts it
-//! with exponential backoff and jitter, gives up through a circuit breaker, shows what every service is doing, and on SIGTERM
-//! brings everything down in order and in time.
+//! A service is an `async fn run(&self, cancel)`. The supervisor starts it, catches its errors and its panics, restarts
+//! it with exponential backoff and jitter, gives up through a circuit breaker, shows what every service is doing, and
+//! on SIGTERM brings everything down in order and in time.
 //!
 //! ```text
 //!   a service's exit, a stop request, a timer
@@ -52,19 +52,21 @@
 //!
 //! # Groups
 //!
-//! A [`Group`] holds services and groups that depend on one another: they start in order, stop in reverse, and restart together by
-//! a [`Strategy`]. More restarts than its [`Intensity`] tolerates, and it fails as a whole. Among the supervisor's own services,
-//! [`SpawnOptions::after`] orders start and shutdown, and [`AutoShutdown`] ends the whole when its work is done.
+//! A [`Group`] holds services and groups that depend on one another: they start in order, stop in reverse, and restart
+//! together by a [`Strategy`]. More restarts than its [`Intensity`] tolerates, and it fails as a whole. Among the
+//! supervisor's own services, [`SpawnOptions::after`] orders start and shutdown, and [`AutoShutdown`] ends the whole
+//! when its work is done.
 //!
 //! # What a service can tell, and be told
 //!
-//! [`notify`] is what a run can tell its supervisor: that it is ready, alive, and what it is doing. A [`ServiceHandle`] is how to ask
-//! and to tell a service from outside. [`JanusSupervisor::is_ready`] answers a probe.
+//! [`notify`] is what a run can tell its supervisor: that it is ready, alive, and what it is doing. A [`ServiceHandle`]
+//! is how to ask and to tell a service from outside. [`JanusSupervisor::is_ready`] answers a probe.
 //!
 //! # Configuration files
 //!
-//! With the feature `serde`, [`SupervisorConfig`] and [`SpawnOptions`] can be read from any format. These are all keys in TOML, with values that
-//! are not the defaults; each can be left out, and one that is unknown is an error. What a file cannot say (observers, runtimes) is added in code.
+//! With the feature `serde`, [`SupervisorConfig`] and [`SpawnOptions`] can be read from any format. These are all keys
+//! in TOML, with values that are not the defaults; each can be left out, and one that is unknown is an error. What a
+//! file cannot say (observers, runtimes) is added in code.
 //!
 //! ```
 //! # #[cfg(feature = "serde")]
@@ -117,8 +119,9 @@
 //!
 //! # Log lines
 //!
-//! They go to `tracing`, under targets that begin with `janus_supervisor`: without a subscriber, such as `tracing_subscriber::fmt::init()`, there are none.
-//! What the panic hook says of a panic is not among them: by default it prints each to the standard error.
+//! They go to `tracing`, under targets that begin with `janus_supervisor`: without a subscriber, such as
+//! `tracing_subscriber::fmt::init()`, there are none. What the panic hook says of a panic is not among them: by default
+//! it prints each to the standard error.
 //!
 //! | what | level |
 //! |------|-------|

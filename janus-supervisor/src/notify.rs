@@ -1,7 +1,8 @@
 //! What a run can tell its supervisor without a parameter, as `sd_notify` does.
 //!
-//! Inside a run, also in code that it calls and on the thread of a [`BlockingService`](crate::adapters::BlockingService), these functions
-//! reach the service that is being run. A task or thread that the run spawns is another matter: give it a [`Notifier`]. Outside a supervised run they do nothing.
+//! Inside a run, also in code that it calls and on the thread of a
+//! [`BlockingService`](crate::adapters::BlockingService), these functions reach the service that is being run. A task
+//! or thread that the run spawns is another matter: give it a [`Notifier`]. Outside a supervised run they do nothing.
 //!
 //! ```
 //! use janus_supervisor::{CancellationToken, Readiness, ServiceError, SpawnOptions, notify};
@@ -31,13 +32,14 @@ use crate::driver::current::with_current;
 use std::fmt;
 use std::sync::Arc;
 
-/// Says that this run is ready: under [`Readiness::Notify`](crate::Readiness::Notify) the service is running from now on. Repeating
-/// it is harmless.
+/// Says that this run is ready: under [`Readiness::Notify`](crate::Readiness::Notify) the service is running from now
+/// on. Repeating it is harmless.
 pub fn ready() {
     with_current(|cell| cell.say_ready(cell.run()));
 }
 
-/// Says that this run is alive: the [watchdog](crate::SpawnOptions::with_watchdog) begins to wait anew. Costs two reads and a write.
+/// Says that this run is alive: the [watchdog](crate::SpawnOptions::with_watchdog) begins to wait anew. Costs two reads
+/// and a write.
 pub fn heartbeat() {
     with_current(|cell| cell.say_alive(cell.run()));
 }

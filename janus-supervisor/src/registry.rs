@@ -26,7 +26,8 @@ pub(crate) struct Removed {
 }
 
 impl Registry {
-    /// Registers a service, and answers the terminated one of the same name that it takes the place of, behind what was inside it.
+    /// Registers a service, and answers the terminated one of the same name that it takes the place of, behind what was
+    /// inside it.
     ///
     /// # Errors
     /// The phase of a service of the same name that has not terminated.
@@ -66,8 +67,8 @@ impl Registry {
         Ok(replaced)
     }
 
-    /// Puts the next life of a service in its place, and answers the value that it was to begin with; unless another has the place,
-    /// or there is no value.
+    /// Puts the next life of a service in its place, and answers the value that it was to begin with; unless another
+    /// has the place, or there is no value.
     pub(crate) fn succeed(
         &self,
         old: &Arc<ServiceCell>,
@@ -134,8 +135,8 @@ fn with_inside(cells: &mut Cells, cell: Arc<ServiceCell>) -> Vec<Arc<ServiceCell
     removed
 }
 
-/// Takes out what is inside a group that has terminated, in the order of spawning: what has not terminated with it, because it is on a
-/// runtime of its own and the group was lost with another, stays for those who look for it.
+/// Takes out what is inside a group that has terminated, in the order of spawning: what has not terminated with it,
+/// because it is on a runtime of its own and the group was lost with another, stays for those who look for it.
 fn take_inside(cells: &mut Cells, group: &str) -> Vec<Arc<ServiceCell>> {
     cells.take(|cell| is_inside(&cell.name, group) && check_terminated(cell).is_ok())
 }
@@ -172,7 +173,8 @@ impl Listing {
         self.iter().filter(move |cell| is_inside(&cell.name, group))
     }
 
-    /// All, with those inside a group behind it and in its order: after a restart they are younger than what was spawned after the group.
+    /// All, with those inside a group behind it and in its order: after a restart they are younger than what was
+    /// spawned after the group.
     pub(crate) fn in_tree_order(&self) -> Vec<&Arc<ServiceCell>> {
         if !self.is_nested() {
             return self.iter().collect();

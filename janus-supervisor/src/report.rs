@@ -109,10 +109,12 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
-    /// The exit code for the process: 0 if every service stopped in time, unless a failure began the shutdown. Otherwise 1, so that
-    /// an outer supervisor notices. Services that had ended before do not matter, nor do errors on the way out.
+    /// The exit code for the process: 0 if every service stopped in time, unless a failure began the shutdown.
+    /// Otherwise 1, so that an outer supervisor notices. Services that had ended before do not matter, nor do errors on
+    /// the way out.
     ///
-    /// Give it to [`std::process::exit`]: a `main` that returns drops its runtime, which waits for the threads of stuck services.
+    /// Give it to [`std::process::exit`]: a `main` that returns drops its runtime, which waits for the threads of stuck
+    /// services.
     #[must_use]
     pub fn exit_code(&self) -> i32 {
         let failed = matches!(

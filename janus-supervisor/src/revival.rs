@@ -1,7 +1,7 @@
 //! A service that its breaker has terminated can begin anew: its value is kept for that.
 //!
-//! To everybody who is told, what begins is a new service of the same name, with a number of its own. Only the handles of the old
-//! one know that it is the same, and follow it.
+//! To everybody who is told, what begins is a new service of the same name, with a number of its own. Only the handles
+//! of the old one know that it is the same, and follow it.
 
 use crate::cell::ServiceCell;
 use crate::driver::monitor;

@@ -98,8 +98,8 @@ janus_backoff::__settings!(OptionsInFile, "settings of a service" {
     ephemeral: bool,
 });
 
-/// Fields that are left out come from the supervisor or the service; a backoff that is there comes as a whole, with the defaults
-/// of [`BackoffConfig`] for what it leaves out.
+/// Fields that are left out come from the supervisor or the service; a backoff that is there comes as a whole, with the
+/// defaults of [`BackoffConfig`] for what it leaves out.
 impl<'de> Deserialize<'de> for SpawnOptions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let file = OptionsInFile::deserialize(deserializer)?;

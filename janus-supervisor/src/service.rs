@@ -34,9 +34,10 @@ pub trait JanusService: Send + Sync + 'static {
     /// Asked once, when the service is spawned.
     fn name(&self) -> &str;
 
-    /// The name, for the supervisor to keep. Called once at the spawn in place of [`name`](Self::name), after all else; not for children of
-    /// groups, which may be made anew. A service that has its name in an `Arc` can give that away and save a copy: nobody calls
-    /// [`name`](Self::name) after that, and it may answer an empty string from then on, also in [`run`](Self::run).
+    /// The name, for the supervisor to keep. Called once at the spawn in place of [`name`](Self::name), after all else;
+    /// not for children of groups, which may be made anew. A service that has its name in an `Arc` can give that away
+    /// and save a copy: nobody calls [`name`](Self::name) after that, and it may answer an empty string from then on,
+    /// also in [`run`](Self::run).
     fn take_name(&mut self) -> Arc<str> {
         self.name().into()
     }
@@ -48,13 +49,14 @@ pub trait JanusService: Send + Sync + 'static {
 
     /// One run.
     ///
-    /// When `cancel` is cancelled, the run should end soon: within its grace, after which it is dropped at whichever await it
-    /// has reached. How it ended is judged by what it returns and by whether the supervisor asked it to stop: returning early
-    /// without having been asked is a clean exit (`Ok`) or a failure (`Err`, or a panic), whatever the error says.
+    /// When `cancel` is cancelled, the run should end soon: within its grace, after which it is dropped at whichever
+    /// await it has reached. How it ended is judged by what it returns and by whether the supervisor asked it to stop:
+    /// returning early without having been asked is a clean exit (`Ok`) or a failure (`Err`, or a panic), whatever the
+    /// error says.
     ///
     /// The token is the service's, and may last longer than the run. To cancel parts of your own work, cancel a
-    /// [`child_token`](CancellationToken::child_token): cancelling `cancel` itself asks nobody to stop, but makes this run's, or a
-    /// later run's, `cancel.cancelled()` ready.
+    /// [`child_token`](CancellationToken::child_token): cancelling `cancel` itself asks nobody to stop, but makes this
+    /// run's, or a later run's, `cancel.cancelled()` ready.
     ///
     /// # Cancel safety
     /// The future is dropped when the grace is over, and must tolerate that at any await.

@@ -251,8 +251,8 @@ impl Shared {
         }
     }
 
-    /// Begins the shutdown: asks every service to stop after which no other is left that started after it. Only the first cause
-    /// counts; repeating it is harmless.
+    /// Begins the shutdown: asks every service to stop after which no other is left that started after it. Only the
+    /// first cause counts; repeating it is harmless.
     pub(crate) fn begin_shutdown(&self, cause: ShutdownCause) {
         let at = clock::now();
         self.began.get_or_init(|| Began { at, cause });

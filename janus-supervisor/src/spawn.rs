@@ -73,8 +73,8 @@ pub(crate) fn check_runtime(name: &str, runtime: &Handle) -> Result<(), SpawnErr
 }
 
 impl Spec {
-    /// Checks what was given, as the supervisor's own or as a child of a group: `path` is the group's, with a `/` at the end, or
-    /// empty. `grace` is what it has if it brings none.
+    /// Checks what was given, as the supervisor's own or as a child of a group: `path` is the group's, with a `/` at
+    /// the end, or empty. `grace` is what it has if it brings none.
     ///
     /// # Errors
     /// [`SpawnError`]: what is wrong.
@@ -334,8 +334,8 @@ fn backoff(
     })
 }
 
-/// Makes the cell of a service or group, and those of all in it, and what its own task will decide by. Nobody sees them yet. `gated`: it
-/// waits for a permit, as all in it do.
+/// Makes the cell of a service or group, and those of all in it, and what its own task will decide by. Nobody sees them
+/// yet. `gated`: it waits for a permit, as all in it do.
 pub(crate) fn prepare(
     shared: &Shared,
     now: Instant,

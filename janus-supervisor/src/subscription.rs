@@ -12,8 +12,8 @@ use tokio_util::sync::ReusableBoxFuture;
 /// The events of all services, from the subscription on: what [`subscribe`](crate::JanusSupervisor::subscribe) answers.
 ///
 /// Those of one service come in order. A subscriber that does not keep up slows nobody down: it loses the oldest, and
-/// [`missed`](Self::missed) says how many; the numbers of the events (`seq`) show where. The stream ends when the supervisor, its
-/// services and its handles are gone.
+/// [`missed`](Self::missed) says how many; the numbers of the events (`seq`) show where. The stream ends when the
+/// supervisor, its services and its handles are gone.
 pub struct Subscription {
     next: ReusableBoxFuture<'static, (Result<ServiceEvent, RecvError>, Events)>,
     missed: u64,

@@ -59,8 +59,8 @@ impl Drop for Fleet {
 impl JanusSupervisor {
     /// A supervisor without services.
     ///
-    /// Inside a runtime this installs the signal handlers, unless the configuration says otherwise; outside, the first spawn
-    /// does.
+    /// Inside a runtime this installs the signal handlers, unless the configuration says otherwise; outside, the first
+    /// spawn does.
     #[must_use]
     pub fn new(config: SupervisorConfig) -> Self {
         let shared = Arc::new(Shared::new(config));
@@ -144,8 +144,8 @@ impl JanusSupervisor {
     /// Registers a group with all in it, and starts it. They are registered when this returns.
     ///
     /// # Errors
-    /// [`SpawnError`]: as [`spawn_service_with_options`](Self::spawn_service_with_options), for the group and every part of it. The
-    /// error names the part by its path; nothing of the group is registered then.
+    /// [`SpawnError`]: as [`spawn_service_with_options`](Self::spawn_service_with_options), for the group and every
+    /// part of it. The error names the part by its path; nothing of the group is registered then.
     pub fn spawn_group(&self, mut group: Group) -> Result<GroupHandle, SpawnError> {
         let shared = self.shared();
         let names = std::mem::take(&mut group.options.after);
@@ -304,9 +304,10 @@ impl JanusSupervisor {
 
     /// Waits until no service is left.
     ///
-    /// Without a shutdown it waits for the services to end, however long that takes, and the report names only those that were lost
-    /// with a runtime. Once one has begun, services that are left after `shutdown_timeout` are dropped, and `abort_timeout` later this
-    /// returns, whatever is left. Everybody who waits gets the same report, also afterwards.
+    /// Without a shutdown it waits for the services to end, however long that takes, and the report names only those
+    /// that were lost with a runtime. Once one has begun, services that are left after `shutdown_timeout` are dropped,
+    /// and `abort_timeout` later this returns, whatever is left. Everybody who waits gets the same report, also
+    /// afterwards.
     ///
     /// # Panics
     /// On a runtime without a time driver, when it comes to the first bound: whoever waits for one needs a timer.
@@ -317,8 +318,9 @@ impl JanusSupervisor {
         drain(self.shared()).await
     }
 
-    /// Waits for a shutdown, and then for the drain. [`trigger_shutdown`](Self::trigger_shutdown), the token and signals begin it,
-    /// and the supervisor itself when its work is done ([`AutoShutdown`](crate::AutoShutdown)) or it gives up.
+    /// Waits for a shutdown, and then for the drain. [`trigger_shutdown`](Self::trigger_shutdown), the token and
+    /// signals begin it, and the supervisor itself when its work is done ([`AutoShutdown`](crate::AutoShutdown)) or it
+    /// gives up.
     ///
     /// # Errors
     /// [`SupervisorError::SignalHandler`] if signals should be handled and cannot be. Nothing is shut down then.
@@ -351,18 +353,18 @@ impl JanusSupervisor {
         }
     }
 
-    /// Whether all is well: every service is running or has ended as it should (completed, or stopped), and no shutdown has begun. A
-    /// service whose runtime went away has not. For a readiness probe.
+    /// Whether all is well: every service is running or has ended as it should (completed, or stopped), and no shutdown
+    /// has begun. A service whose runtime went away has not. For a readiness probe.
     ///
-    /// A service between two runs is not running, also if its last one ended cleanly; one that fails again and again is well while it
-    /// runs. A supervisor without services is ready.
+    /// A service between two runs is not running, also if its last one ended cleanly; one that fails again and again is
+    /// well while it runs. A supervisor without services is ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.shared().is_ready()
     }
 
-    /// Waits until [`is_ready`](Self::is_ready), which a service that has failed for good prevents until it is removed. Answers `false`
-    /// if the shutdown begins instead.
+    /// Waits until [`is_ready`](Self::is_ready), which a service that has failed for good prevents until it is removed.
+    /// Answers `false` if the shutdown begins instead.
     ///
     /// # Cancel safety
     /// Nothing is lost: call it again.
@@ -428,8 +430,8 @@ pub struct SupervisorSnapshot {
     pub shutting_down: bool,
     /// The counters.
     pub metrics: MetricsSnapshot,
-    /// Every registered service, in the order of spawning; those inside a group come behind it, in its order. Their names are
-    /// paths: [`tree`](Self::tree) makes a tree of them.
+    /// Every registered service, in the order of spawning; those inside a group come behind it, in its order. Their
+    /// names are paths: [`tree`](Self::tree) makes a tree of them.
     pub services: Vec<ServiceLifecycleSnapshot>,
 }
 

@@ -212,8 +212,8 @@ fn any_duration_comes_back() {
     }
 }
 
-/// The whole of what the mistake is answered with, in JSON; and in TOML the line that says what it is, which comes after those
-/// that say where.
+/// The whole of what the mistake is answered with, in JSON; and in TOML the line that says what it is, which comes
+/// after those that say where.
 fn check_refused<T: DeserializeOwned>(cases: &[(Value, &str)]) {
     for (file, expected) in cases {
         let error = serde_json::from_value::<T>(file.clone()).err();

@@ -1,7 +1,7 @@
 //! What metrics cost: `cargo bench -p janus-tests --bench metrics`
 //!
-//! Restarts a second with each backend, side by side, round by round; then scrapes of fleets of three sizes. The machine may be
-//! noisy: compare the ratios, which are of one run.
+//! Restarts a second with each backend, side by side, round by round; then scrapes of fleets of three sizes. The
+//! machine may be noisy: compare the ratios, which are of one run.
 
 #![expect(clippy::print_stdout, reason = "a benchmark talks")]
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 /// The supervisor's second bound, by default: how long it waits for what was dropped.
 const ABORT_TIMEOUT: Duration = secs(1);
 
-/// For a busy machine. A fleet that waits for the wrong thing waits for ever, or for the half minute that is the supervisor's
-/// default.
+/// For a busy machine. A fleet that waits for the wrong thing waits for ever, or for the half minute that is the
+/// supervisor's default.
 const SLACK: Duration = secs(5);
 
 /// No plan has its first signal later after the start of a fleet that starts.

@@ -8,8 +8,9 @@ use janus_supervisor::machine::{
 };
 use std::time::{Duration, Instant};
 
-/// `s`tart, `r`eady, `d`own, `D`own for long, `h`alted, `c`ompleted, `f`ailed for good, stopped by an `o`perator, `x` stop, `t`ick. Those
-/// of a child are followed by its number. Then time: `.` a millisecond, `>` to the deadline, `<` a second back.
+/// `s`tart, `r`eady, `d`own, `D`own for long, `h`alted, `c`ompleted, `f`ailed for good, stopped by an `o`perator, `x`
+/// stop, `t`ick. Those of a child are followed by its number. Then time: `.` a millisecond, `>` to the deadline, `<` a
+/// second back.
 const ALPHABET: &[u8] = b"srdDhcfoxt.><";
 
 #[test]

@@ -13,9 +13,10 @@ use janus_supervisor::{
 };
 use std::time::{Duration, Instant};
 
-/// `s`tart, `c`lean, `f`ailed, `p`ermanent, `h`angs, `r`eady, `b`eat, `B`eat of the future, restart by `o`perator, `x` stop, `X` stop at
-/// once, `a`bort, `g`one, `t`ick, `l`ost, `n`ext permit, `N` taken back, `0` all permits, `y`our turn, `Y` put off. Then time: `.` a
-/// millisecond, `+` a minute, `>` to the deadline, `<` a second back, `!` a century.
+/// `s`tart, `c`lean, `f`ailed, `p`ermanent, `h`angs, `r`eady, `b`eat, `B`eat of the future, restart by `o`perator, `x`
+/// stop, `X` stop at once, `a`bort, `g`one, `t`ick, `l`ost, `n`ext permit, `N` taken back, `0` all permits, `y`our
+/// turn, `Y` put off. Then time: `.` a millisecond, `+` a minute, `>` to the deadline, `<` a second back, `!` a
+/// century.
 const ALPHABET: &[u8] = b"scfphrbBoxXagtlnN0yY.+><!";
 
 #[test]

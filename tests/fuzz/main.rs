@@ -1,8 +1,8 @@
 //! What nobody thought of: settings, names and histories that are made at random, against what must hold of all of them.
 //!
-//! Each test is a target of bolero's. As one of all tests it takes what lies in `__fuzz__/<target>/corpus` and a fixed number of
-//! random inputs; `cargo xtask fuzz --for 5m` goes on for longer. A failure names the seed that repeats it, after it has made the
-//! input as small as it can. An input that has found something goes into the corpus.
+//! Each test is a target of bolero's. As one of all tests it takes what lies in `__fuzz__/<target>/corpus` and a fixed
+//! number of random inputs; `cargo xtask fuzz --for 5m` goes on for longer. A failure names the seed that repeats it,
+//! after it has made the input as small as it can. An input that has found something goes into the corpus.
 
 #![expect(
     clippy::unwrap_used,

@@ -22,8 +22,8 @@ impl Story {
     /// Reads the events of one service, in the order in which they were told.
     ///
     /// # Errors
-    /// The first event that cannot stand where it stands, and why: a gap in the sequence, a phase that cannot follow, a run that
-    /// does not end exactly once, a wrong number of a run, anything after the end.
+    /// The first event that cannot stand where it stands, and why: a gap in the sequence, a phase that cannot follow, a
+    /// run that does not end exactly once, a wrong number of a run, anything after the end.
     pub fn of(events: &[ServiceEvent]) -> Result<Self, String> {
         let mut story = Self::default();
         let mut phase = None;

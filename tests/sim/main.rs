@@ -1,5 +1,5 @@
-//! The simulation: whole histories of a supervisor, made from seeds, lived through on a paused clock, and checked line by line against
-//! a model that is written from the design. `cargo xtask sim` runs it.
+//! The simulation: whole histories of a supervisor, made from seeds, lived through on a paused clock, and checked line
+//! by line against a model that is written from the design. `cargo xtask sim` runs it.
 //!
 //! - `dice`, `generate`, `script`, `show`: a seed -> a history, which is plain data that can be printed.
 //! - `actor`, `world`, `witness`, `trace`: a history -> all that is seen when the real supervisor lives through it.

@@ -2,8 +2,8 @@
 //!
 //! - The counters add up at every event.
 //! - An event tells the time at which it is told.
-//! - The events of a service lead to the very state that its snapshot shows. As several events can come of one step, that is looked at
-//!   when the next service speaks, and whenever the clock moves.
+//! - The events of a service lead to the very state that its snapshot shows. As several events can come of one step,
+//!   that is looked at when the next service speaks, and whenever the clock moves.
 
 use crate::trace::{Entry, Trace, now};
 use janus_lifecycle::ServiceLifecycle;

@@ -1,9 +1,9 @@
 //! Thousands of services under a random storm, in real time and on several threads: it ends flat, or it fails.
 //!
-//! First, a million ephemeral services go through one supervisor. Then residents, groups, guests and ephemeral services fail,
-//! panic, hang, ignore cancellation, are stopped, restarted and removed, while others read snapshots, metrics and events. After
-//! each round of that all is quiet for a moment, and a sample is taken: what is allocated, how many tasks and services there
-//! are. Last, a shutdown in the middle of it.
+//! First, a million ephemeral services go through one supervisor. Then residents, groups, guests and ephemeral services
+//! fail, panic, hang, ignore cancellation, are stopped, restarted and removed, while others read snapshots, metrics and
+//! events. After each round of that all is quiet for a moment, and a sample is taken: what is allocated, how many tasks
+//! and services there are. Last, a shutdown in the middle of it.
 
 #![expect(clippy::print_stdout, reason = "it talks to the person who runs it")]
 

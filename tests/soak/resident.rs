@@ -100,7 +100,8 @@ pub(crate) fn name(i: usize) -> String {
     format!("resident-{i}")
 }
 
-/// Three residents and a group of two. Its intensity is exceeded now and then, so that it fails as a whole and is built anew.
+/// Three residents and a group of two. Its intensity is exceeded now and then, so that it fails as a whole and is built
+/// anew.
 fn family(name: String, sky: &Sky, dice: &mut Dice) -> Group {
     let inner = bare_group("inner".to_owned(), dice);
     let inner = with_children(inner, &["d", "e"], sky, dice);

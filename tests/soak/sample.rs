@@ -28,7 +28,8 @@ pub(crate) struct Sample {
     pub(crate) series: usize,
     /// Bytes that are allocated and not freed.
     pub(crate) live: usize,
-    /// Bytes that the system has given. Only Linux says so. Freed memory stays in it for reuse, so it is shown and not judged.
+    /// Bytes that the system has given. Only Linux says so. Freed memory stays in it for reuse, so it is shown and not
+    /// judged.
     pub(crate) resident: Option<usize>,
 }
 

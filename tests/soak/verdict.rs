@@ -5,17 +5,18 @@ use anyhow::{Context, Result, ensure};
 
 /// Live memory may differ by so much between quiet times, whatever the length of the storm.
 ///
-/// What differs without a leak: the texts of the last errors and of the last status of some thousand services, tables that keep
-/// the room of their fullest moment, the runtime's blocks of timers; some 25 KiB in twenty seconds, and 15 KiB in the later
-/// minutes of ten. A leak of one cell, 640 bytes, for each tenth of the services that come and go would be more than this bound
-/// within twenty seconds; for each six-hundredth of them within ten minutes.
+/// What differs without a leak: the texts of the last errors and of the last status of some thousand services, tables
+/// that keep the room of their fullest moment, the runtime's blocks of timers; some 25 KiB in twenty seconds, and 15
+/// KiB in the later minutes of ten. A leak of one cell, 640 bytes, for each tenth of the services that come and go
+/// would be more than this bound within twenty seconds; for each six-hundredth of them within ten minutes.
 pub(crate) const NOISE: usize = 256 * 1024;
 
 /// Judges the samples of a storm. The first is of before the storm.
 ///
-/// The first half is the warm-up: tables grow to their full size, and every kind of end leaves its first line in the metrics. Of
-/// the second half, live memory may not grow by more than [`NOISE`]; the median of its beginning and of its end are compared, so
-/// that neither one high nor one low sample decides. What can be counted has to be exactly what it was.
+/// The first half is the warm-up: tables grow to their full size, and every kind of end leaves its first line in the
+/// metrics. Of the second half, live memory may not grow by more than [`NOISE`]; the median of its beginning and of its
+/// end are compared, so that neither one high nor one low sample decides. What can be counted has to be exactly what it
+/// was.
 pub(crate) fn judge(samples: &[Sample]) -> Result<String> {
     let (before, storm) = samples.split_first().context("no samples")?;
     for sample in storm {

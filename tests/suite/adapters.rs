@@ -133,7 +133,8 @@ async fn a_service_in_a_box_is_the_service() {
     }
 }
 
-/// A supervisor takes the name without a copy from whoever has it to give, in any box; what somebody else can ask, too, keeps it.
+/// A supervisor takes the name without a copy from whoever has it to give, in any box; what somebody else can ask, too,
+/// keeps it.
 #[test]
 fn a_name_is_given_away_where_nobody_else_can_ask_for_it() {
     let name: Arc<str> = "one".into();

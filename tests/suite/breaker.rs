@@ -23,8 +23,8 @@ fn open(failures: u32) -> TerminationReason {
     }
 }
 
-/// C23, C24: `max_retries` counts failures, the first one included. It opens on the last of them, and one earlier nothing has
-/// happened yet.
+/// C23, C24: `max_retries` counts failures, the first one included. It opens on the last of them, and one earlier
+/// nothing has happened yet.
 #[tokio::test(start_paused = true)]
 async fn it_opens_on_the_nth_failure_and_not_before() {
     for n in 1..=6 {

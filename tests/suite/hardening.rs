@@ -254,7 +254,8 @@ fn blocking_work_that_still_waits_for_a_thread_can_be_stopped() {
     });
 }
 
-/// What a run has left behind has the service's token: it is told to end with all others, also when the service has ended long before.
+/// What a run has left behind has the service's token: it is told to end with all others, also when the service has
+/// ended long before.
 #[tokio::test(start_paused = true)]
 async fn what_a_service_has_left_behind_is_told_of_the_shutdown() {
     let supervisor = JanusSupervisor::new(SupervisorConfig::default().without_signal_handler());

@@ -1,5 +1,5 @@
-//! One binary, one module a topic. Each test names the behaviour that it shows; a number such as B11 is the behaviour's number
-//! in `BEHAVIOURS.md`.
+//! One binary, one module a topic. Each test names the behaviour that it shows; a number such as B11 is the behaviour's
+//! number in `BEHAVIOURS.md`.
 
 mod adapters;
 mod bad_input;

@@ -17,8 +17,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::time::Instant;
 
-/// Longer than any fleet lives here, so that a fault ends in a message and not in a hang. It counts from the start of the fleet:
-/// one that ignores every signal goes on printing, so a limit on the wait for a line would never be reached.
+/// Longer than any fleet lives here, so that a fault ends in a message and not in a hang. It counts from the start of
+/// the fleet: one that ignores every signal goes on printing, so a limit on the wait for a line would never be reached.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Builds the fleet once, with the cargo and into the folder that this test comes from, and answers where it is.
@@ -103,8 +103,8 @@ impl Fleet {
         writeln!(stdin, "{line}").expect("it reads");
     }
 
-    /// Waits until a line that contains `part` has been printed, and answers it. Whether other lines came before or after it
-    /// does not matter: services log on several threads.
+    /// Waits until a line that contains `part` has been printed, and answers it. Whether other lines came before or
+    /// after it does not matter: services log on several threads.
     fn line_with(&mut self, part: &str) -> String {
         let mut looked_at = 0;
         loop {

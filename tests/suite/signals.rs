@@ -1,5 +1,5 @@
-//! Signals belong to the whole process, so each test starts this very binary again, and it is that process which is signalled.
-//! F73, F74.
+//! Signals belong to the whole process, so each test starts this very binary again, and it is that process which is
+//! signalled. F73, F74.
 #![cfg(unix)]
 
 mod child;
@@ -146,8 +146,8 @@ fn a_second_signal_ends_the_grace() {
     }
 }
 
-/// The program had begun the shutdown by itself, and whoever sends the first signal does not know: it changes nothing. The next
-/// one ends the grace.
+/// The program had begun the shutdown by itself, and whoever sends the first signal does not know: it changes nothing.
+/// The next one ends the grace.
 #[test]
 fn the_first_signal_ends_no_grace_even_in_a_shutdown_that_the_program_began() {
     for (again, report) in [
@@ -251,7 +251,8 @@ fn handlers_that_cannot_be_installed_are_an_error_and_no_shutdown() {
     });
 }
 
-/// Whether there are any is tried once, and not at every spawn: tokio panics where there are none, and the panic hook speaks of it.
+/// Whether there are any is tried once, and not at every spawn: tokio panics where there are none, and the panic hook
+/// speaks of it.
 #[test]
 fn handlers_that_cannot_be_installed_are_not_tried_again_and_again() {
     let child = Child::start("without an I/O driver");

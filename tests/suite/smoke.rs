@@ -1,5 +1,5 @@
-//! A few tests in real time, on several threads: what the paused clock cannot show. Nothing here depends on how long anything
-//! takes.
+//! A few tests in real time, on several threads: what the paused clock cannot show. Nothing here depends on how long
+//! anything takes.
 
 use janus_supervisor::{
     BackoffConfig, CancellationToken, EventKind, FailureKind, JanusSupervisor, ServicePhase,
@@ -78,8 +78,8 @@ async fn a_fleet_drains() {
     assert_eq!(supervisor.metrics().snapshot().active_services, 0);
 }
 
-/// F62: a service that never comes back from its poll cannot be dropped. It is named, and holds up nobody: not the siblings,
-/// not the return.
+/// F62: a service that never comes back from its poll cannot be dropped. It is named, and holds up nobody: not the
+/// siblings, not the return.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_blocks_its_thread_is_named_as_stuck() {
     let recorder = Arc::new(Recorder::default());
@@ -301,8 +301,8 @@ async fn what_hangs_is_restarted_if_it_can_be_dropped_and_named_as_stuck_if_not(
     assert_eq!(drained.unwrap().stuck, [""; 0]);
 }
 
-/// An observer, or whoever reads the log, may take longer than a backoff lasts. What was ahead when the delay was drawn has then
-/// passed before anybody waits for it, which must not be taken for too early for ever.
+/// An observer, or whoever reads the log, may take longer than a backoff lasts. What was ahead when the delay was drawn
+/// has then passed before anybody waits for it, which must not be taken for too early for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delay_that_is_over_before_it_is_waited_for_is_over() {
     struct Slow;

@@ -1,5 +1,5 @@
-//! Storms: many services that fail in every way, while everybody does everything. At the end nothing is left, and all of it adds
-//! up.
+//! Storms: many services that fail in every way, while everybody does everything. At the end nothing is left, and all
+//! of it adds up.
 
 mod crowd;
 mod weather;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use weather::Weather;
 
-/// What every storm must come to: all that is listed has terminated, the counters add up, the events of each service tell a whole
-/// story, no run is in progress or ever overlapped another, and no task is left.
+/// What every storm must come to: all that is listed has terminated, the counters add up, the events of each service
+/// tell a whole story, no run is in progress or ever overlapped another, and no task is left.
 fn assert_calm_after(supervisor: &JanusSupervisor, recorder: &Recorder, logs: &[Arc<ScriptLog>]) {
     let snapshot = supervisor.snapshot();
     for service in &snapshot.services {

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: Janus and its peers, measured side by side: `docs/performance.md`.
 //!
-//! Every contender is a program of its own in the workspace `benches`. They take turns, round by round, so that what else the machine does
-//! hits all of them; the tables show medians, and how they compare with those of the bare loop.
+//! Every contender is a program of its own in the workspace `benches`. They take turns, round by round, so that what
+//! else the machine does hits all of them; the tables show medians, and how they compare with those of the bare loop.
 
 use std::collections::BTreeMap;
 use std::io::Read;

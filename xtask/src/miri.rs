@@ -1,7 +1,7 @@
 //! `cargo xtask miri`: the tests that Miri can run in reasonable time, in the interpreter that sees undefined behaviour.
 //!
-//! There is no `unsafe` here, so this looks at how the libraries below are used. It needs a nightly toolchain with Miri, and is no part
-//! of the CI: nobody who uses or changes this workspace has to have one.
+//! There is no `unsafe` here, so this looks at how the libraries below are used. It needs a nightly toolchain with
+//! Miri, and is no part of the CI: nobody who uses or changes this workspace has to have one.
 
 use std::process::{Command, Stdio};
 

@@ -1,7 +1,7 @@
 //! `cargo xtask mutants`: breaks what decides, in one place at a time, and sees whether a test notices.
 //!
-//! Every mutant that no test notices must be in `tests/mutants.txt`, with the reason why that is all right; and whatever is there must
-//! still go unnoticed. Line numbers are left out, so that the list need not follow every edit.
+//! Every mutant that no test notices must be in `tests/mutants.txt`, with the reason why that is all right; and
+//! whatever is there must still go unnoticed. Line numbers are left out, so that the list need not follow every edit.
 //!
 //! cargo-mutants makes the mutants. It is no part of the CI: a whole run takes an hour or two on two processors.
 

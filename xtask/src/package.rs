@@ -31,7 +31,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         bail!("missing:\n  {}", missing.join("\n  "));
     }
 
-    // In a folder that never was: cargo keeps what it once unpacked there, and would build one crate against another's past.
+    // In a folder that never was: cargo keeps what it once unpacked there, and would build one crate against another's
+    // past.
     let folder = workspace
         .root
         .join(format!("target/package-{}", clock::stamp()));

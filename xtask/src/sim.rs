@@ -1,7 +1,7 @@
 //! `cargo xtask sim`: whole histories of a supervisor on a paused clock, checked against a model.
 //!
-//! The program is `tests/sim/`; what it can be told is documented there. It is built for release: it lives through thousands of
-//! histories a second.
+//! The program is `tests/sim/`; what it can be told is documented there. It is built for release: it lives through
+//! thousands of histories a second.
 
 use anyhow::Result;
 

@@ -19,11 +19,12 @@ pub trait Contender {
         None
     }
 
-    /// One that is so many times slower than most does so many times less, so that a table is made in time. Rates are not touched.
+    /// One that is so many times slower than most does so many times less, so that a table is made in time. Rates are
+    /// not touched.
     const SLOWER: u32 = 1;
 
-    /// Starts these services, on the runtime that this is polled in. One that fails is to be run again: always, and as soon as the
-    /// contender can.
+    /// Starts these services, on the runtime that this is polled in. One that fails is to be run again: always, and as
+    /// soon as the contender can.
     fn start<W: Work>(services: Vec<(String, W)>) -> impl Future<Output = Self::Fleet>;
 }
 

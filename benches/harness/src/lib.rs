@@ -4,9 +4,9 @@
 //! bench-janus <workload> <current|multi> <services> <times>
 //! ```
 //!
-//! It prints what it measured, one `name value` a line: `_ns` are nanoseconds for each service or restart, `_per_s` is a rate, the rest
-//! is a count. `note` is followed by what is to be known about what it does otherwise than the others. Where it cannot take part it prints
-//! `cannot` and why instead.
+//! It prints what it measured, one `name value` a line: `_ns` are nanoseconds for each service or restart, `_per_s` is
+//! a rate, the rest is a count. `note` is followed by what is to be known about what it does otherwise than the others.
+//! Where it cannot take part it prints `cannot` and why instead.
 
 mod alloc;
 mod contender;

@@ -95,7 +95,8 @@ impl Work for Storm {
     }
 }
 
-/// Fails again and again, so many times, a few turns of the runtime after each start, and notes how long it took to be back.
+/// Fails again and again, so many times, a few turns of the runtime after each start, and notes how long it took to be
+/// back.
 #[derive(Debug, Clone)]
 pub(crate) struct Patient(pub(crate) Arc<Chart>);
 

@@ -6,7 +6,8 @@ use std::str::FromStr;
 /// What the services of a fleet do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workload {
-    /// They wait to be stopped. Measures to spawn and start them, to list them, to shut them down, and what each keeps on the heap.
+    /// They wait to be stopped. Measures to spawn and start them, to list them, to shut them down, and what each keeps
+    /// on the heap.
     Idle,
     /// Each fails so many times, at once when it is started. Measures restarts.
     Storm,

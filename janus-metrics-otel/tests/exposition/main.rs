@@ -1,4 +1,5 @@
-//! What Prometheus is shown: the whole text, read back by a strict parser. The events are made by hand; there is no supervisor.
+//! What Prometheus is shown: the whole text, read back by a strict parser. The events are made by hand; there is no
+//! supervisor.
 
 #![cfg(feature = "prometheus")]
 #![expect(

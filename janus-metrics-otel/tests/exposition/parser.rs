@@ -3,7 +3,8 @@
 //! 1. A family is its `# HELP`, its `# TYPE` and at least one sample, together and only once. There is nothing between.
 //! 2. Names and labels have the letters that Prometheus allows; a value has only the escapes that the format knows.
 //! 3. No series appears twice. Counters are finite and not negative.
-//! 4. A histogram has rising bounds that end with `+Inf`, counts that never fall, a sum and a count, for each set of labels.
+//! 4. A histogram has rising bounds that end with `+Inf`, counts that never fall, a sum and a count, for each set of
+//!    labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 

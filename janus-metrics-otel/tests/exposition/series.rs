@@ -252,7 +252,8 @@ fn of_two_services_of_one_name_the_newer_shows() {
     }
 }
 
-/// What the old service has yet to say when its name is already in use again is not said of the new one. It is not shown at all.
+/// What the old service has yet to say when its name is already in use again is not said of the new one. It is not
+/// shown at all.
 #[test]
 fn last_words_of_a_replaced_service_do_not_touch_its_successor() {
     let exporter = PrometheusExporter::new().unwrap();

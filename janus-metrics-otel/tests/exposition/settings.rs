@@ -196,8 +196,8 @@ fn meter_of_another_provider_works_without_the_exporter() {
     one_of_everything(&[&observer]);
 }
 
-/// The whole way through OpenTelemetry shows what the exporter's own way shows, but for the histograms without a value, which
-/// OpenTelemetry does not know.
+/// The whole way through OpenTelemetry shows what the exporter's own way shows, but for the histograms without a value,
+/// which OpenTelemetry does not know.
 #[test]
 fn observer_on_a_meter_shows_the_same_numbers() {
     let exporter = PrometheusExporter::new().unwrap();

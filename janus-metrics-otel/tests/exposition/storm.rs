@@ -39,8 +39,8 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Services that fail and run again as fast as they can while `look` is shown one scrape after the other. At any moment they are
-/// in all phases of that; none begins or ends. Answers how many restarts there were.
+/// Services that fail and run again as fast as they can while `look` is shown one scrape after the other. At any moment
+/// they are in all phases of that; none begins or ends. Answers how many restarts there were.
 fn storm(exporter: &PrometheusExporter, observer: &dyn Observer, look: impl Fn(&str)) -> u64 {
     let (over, restarts) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut fleets: Vec<Vec<Told<'_>>> = (0..THREADS)

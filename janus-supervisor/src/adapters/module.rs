@@ -13,8 +13,8 @@ pub trait ModuleState: Send + Sync + 'static {
     /// Whether the flag is set.
     fn is_shutdown_requested(&self) -> bool;
 
-    /// Takes note of how a module is; by default, nothing. Told at its start (healthy), at a clean stop (not healthy any more:
-    /// "stopped") and at an error (not healthy, with the error's text).
+    /// Takes note of how a module is; by default, nothing. Told at its start (healthy), at a clean stop (not healthy
+    /// any more: "stopped") and at an error (not healthy, with the error's text).
     fn report_health(&self, module: &str, healthy: bool, message: Option<&str>) {
         let _ = (module, healthy, message);
     }
@@ -22,9 +22,9 @@ pub trait ModuleState: Send + Sync + 'static {
 
 /// A service made of a `start_module(Arc<State>) -> Result` function.
 ///
-/// Cancelling the service sets the state's shutdown flag, which the function polls. The flag is shared: it ends every module
-/// of that state, and it stays set: a module that is restarted afterwards ends at once. So stop such modules together. A module
-/// that ends by itself never sets the flag, so its siblings go on.
+/// Cancelling the service sets the state's shutdown flag, which the function polls. The flag is shared: it ends every
+/// module of that state, and it stays set: a module that is restarted afterwards ends at once. So stop such modules
+/// together. A module that ends by itself never sets the flag, so its siblings go on.
 ///
 /// ```
 /// use janus_supervisor::adapters::{ModuleAdapter, ModuleState};

@@ -6,7 +6,8 @@ use std::task::Waker;
 
 /// What the task has not heard of yet, as a set of [`Call`]s, and what wakes it.
 ///
-/// A call only says that there is something to hear; what that is stands in the cell, where whoever calls has put it before.
+/// A call only says that there is something to hear; what that is stands in the cell, where whoever calls has put it
+/// before.
 #[derive(Debug)]
 pub(crate) struct Calls {
     pending: AtomicU8,

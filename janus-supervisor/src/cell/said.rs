@@ -1,4 +1,5 @@
-//! What is said of a service and wanted of it, besides to stop; and what is left when that is over. Most services have none of it.
+//! What is said of a service and wanted of it, besides to stop; and what is left when that is over. Most services have
+//! none of it.
 
 use super::calls::Call;
 use super::{ServiceCell, cancel, is_in_run};
@@ -135,7 +136,8 @@ impl ServiceCell {
         });
     }
 
-    /// Takes note of a wish, and calls the task. If it is a reason for the present run to end, and there is one, cancels its token.
+    /// Takes note of a wish, and calls the task. If it is a reason for the present run to end, and there is one,
+    /// cancels its token.
     fn wish(&self, take_note: impl FnOnce(&mut Said, u32) -> Option<StopReason>) {
         let token = {
             let mut inner = self.lock();

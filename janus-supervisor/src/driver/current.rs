@@ -1,4 +1,5 @@
-//! Which service's run is being polled on this thread: how code inside `run` reaches its own supervisor without a parameter.
+//! Which service's run is being polled on this thread: how code inside `run` reaches its own supervisor without a
+//! parameter.
 
 use super::caught;
 use crate::PanicError;

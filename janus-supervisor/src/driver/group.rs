@@ -2,11 +2,11 @@
 //!
 //! Invariants:
 //!
-//! 1. The children's tasks begin with the run and are over when it ends. If the run is dropped, they are dropped, too, and the
-//!    run counts as over when they are: each holds it.
+//! 1. The children's tasks begin with the run and are over when it ends. If the run is dropped, they are dropped, too,
+//!    and the run counts as over when they are: each holds it.
 //! 2. A child hears from nobody but its group: the shutdown of all reaches it by way of its group.
-//! 3. A report that a child made before it heard of its last permit is not given to the machine: it may be about a run that the
-//!    group has already answered.
+//! 3. A report that a child made before it heard of its last permit is not given to the machine: it may be about a run
+//!    that the group has already answered.
 
 use super::current::hold;
 use super::monitor;
@@ -270,8 +270,8 @@ pub(crate) struct Parent {
 }
 
 impl Parent {
-    /// Reports what came of a step, if it is the group's business. `held` is whether the child waits for a permit now, and `due` when
-    /// its backoff is over.
+    /// Reports what came of a step, if it is the group's business. `held` is whether the child waits for a permit now,
+    /// and `due` when its backoff is over.
     pub(super) fn report(&self, happened: &[Happening], go: u32, held: bool, due: Option<Instant>) {
         let last = happened.last().map(|last| &last.kind);
         let what = match (last, due) {

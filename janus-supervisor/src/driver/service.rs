@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //!
-//! 1. All of the user's code (the run, its `Drop`, the service's `Drop`) is called inside `caught`: a panic never leaves it. (Where the
-//!    runtime drops the task in the middle, it catches the panic of the run's `Drop` itself.)
+//! 1. All of the user's code (the run, its `Drop`, the service's `Drop`) is called inside `caught`: a panic never
+//!    leaves it. (Where the runtime drops the task in the middle, it catches the panic of the run's `Drop` itself.)
 //! 2. The lifecycle hears of everything, also when the runtime drops the task in the middle: see [`Task`]'s `Drop`.
 //! 3. A stop is seen in the same poll as whatever else has happened, and is told first.
 
@@ -23,7 +23,8 @@ pub(crate) fn drive<S: JanusService>(
     let mut service = Value(Some(service));
     async move {
         {
-            // Captures are dropped in the order of their mention: the value first, then the task, which says that all is over.
+            // Captures are dropped in the order of their mention: the value first, then the task, which says that all
+            // is over.
             let service = &service;
             let task = &mut task;
             let Some(service) = &service.0 else { return };
@@ -37,7 +38,8 @@ pub(crate) fn drive<S: JanusService>(
     }
 }
 
-/// The value of a service. Should the runtime drop the task, its drop may come while a panic of the run's goes by, and must not add one.
+/// The value of a service. Should the runtime drop the task, its drop may come while a panic of the run's goes by, and
+/// must not add one.
 struct Value<S>(Option<S>);
 
 impl<S> Drop for Value<S> {
@@ -141,7 +143,8 @@ where
             run.set(None);
         }
     };
-    // By reference, which is quicker to hand on than what it holds; and called in here, so that a panic passes by nothing else.
+    // By reference, which is quicker to hand on than what it holds; and called in here, so that a panic passes by
+    // nothing else.
     let polled = task.inside(|| {
         poll();
     });

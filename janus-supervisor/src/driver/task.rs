@@ -1,5 +1,5 @@
-//! What the task of a service knows and does, whatever the type of the service. Whom it tells is in `told`, what it has of the supervisor's
-//! limit on starts in `place`.
+//! What the task of a service knows and does, whatever the type of the service. Whom it tells is in `told`, what it has
+//! of the supervisor's limit on starts in `place`.
 
 mod place;
 mod told;
@@ -373,7 +373,8 @@ impl Task {
         })
     }
 
-    /// Has another run follow at once where a run has failed and nobody wants anything else. Answers the end where that is not so.
+    /// Has another run follow at once where a run has failed and nobody wants anything else. Answers the end where that
+    /// is not so.
     #[inline]
     fn again(&mut self, end: RunEnd) -> Result<Next, RunEnd> {
         let cell = &self.cell;
@@ -438,8 +439,9 @@ impl Task {
         }
     }
 
-    /// Hears calls one by one, up to one that there is something to do for: the others are heard when that is done, so that no answer takes
-    /// the place of another, and a run that is to end sees its token before it hears anything else.
+    /// Hears calls one by one, up to one that there is something to do for: the others are heard when that is done, so
+    /// that no answer takes the place of another, and a run that is to end sees its token before it hears anything
+    /// else.
     fn hear(&mut self, now: Instant, mut heard: Heard) -> Next {
         while let Some(call) = heard.take_first() {
             let next = match call {

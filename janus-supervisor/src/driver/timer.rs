@@ -9,8 +9,8 @@ use tokio::time::Sleep;
 
 /// Waits for a deadline that may change with every poll.
 ///
-/// A healthy service has nothing to wait for, so most tasks never make a timer; and a deadline that has passed costs no timer
-/// either.
+/// A healthy service has nothing to wait for, so most tasks never make a timer; and a deadline that has passed costs no
+/// timer either.
 #[derive(Debug, Default)]
 pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 

@@ -8,11 +8,11 @@ use tokio::task::yield_now;
 /// Which way, on the runtime that a task runs on.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Way {
-    /// With one thread, as tokio's own tasks do: the timers and I/O have a turn, too. A task that just wakes itself is back in the queue
-    /// before the runtime looks at those, and a timer may be late by as much as sixty turns take.
+    /// With one thread, as tokio's own tasks do: the timers and I/O have a turn, too. A task that just wakes itself is
+    /// back in the queue before the runtime looks at those, and a timer may be late by as much as sixty turns take.
     Yield,
-    /// With several, to the back of the queue, from which other threads take it if something blocks this one. What has yielded
-    /// waits for its own thread.
+    /// With several, to the back of the queue, from which other threads take it if something blocks this one. What has
+    /// yielded waits for its own thread.
     Wake,
 }
 

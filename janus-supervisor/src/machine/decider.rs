@@ -1,7 +1,9 @@
-//! What to do about one service: lifecycle + backoff + policy. The table of states and inputs is here; what its arms do is in `moves`.
+//! What to do about one service: lifecycle + backoff + policy. The table of states and inputs is here; what its arms do
+//! is in `moves`.
 //!
-//! What others may see of a service, its lifecycle, is not in here, but is handed in with each input: whoever drives the service keeps
-//! this to itself, and the lifecycle where others can read it. [`ServiceMachine`](super::ServiceMachine) is both together.
+//! What others may see of a service, its lifecycle, is not in here, but is handed in with each input: whoever drives
+//! the service keeps this to itself, and the lifecycle where others can read it.
+//! [`ServiceMachine`](super::ServiceMachine) is both together.
 //!
 //! Invariants, which the tests cite:
 //!
@@ -11,7 +13,8 @@
 //! 4. An input that is late, early, repeated or stale changes nothing and says so with [`Command::Wait`] (or
 //!    [`Command::Finish`], when all is over).
 //! 5. `deadline` is when something will be due. A [`Input::Tick`] before it changes nothing.
-//! 6. A gated service begins a run only with a permit that is newer than the one of the run before, and that was not taken back.
+//! 6. A gated service begins a run only with a permit that is newer than the one of the run before, and that was not
+//!    taken back.
 //! 7. A limited service begins a run only when it was told that it is its turn: one turn, one run.
 
 #[cfg(test)]
@@ -310,8 +313,8 @@ impl Decider {
     /// Takes one input and decides.
     ///
     /// # Errors
-    /// [`TransitionError`] if the lifecycle was asked for a move that its table does not have. That would be a fault of this one; no
-    /// input leads to it.
+    /// [`TransitionError`] if the lifecycle was asked for a move that its table does not have. That would be a fault of
+    /// this one; no input leads to it.
     pub(crate) fn decide(
         &mut self,
         life: &mut ServiceLifecycle,

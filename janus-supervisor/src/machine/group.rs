@@ -3,8 +3,8 @@
 //! Invariants, which the tests cite:
 //!
 //! 1. Children start in order, each when the one before it has become ready or has ended, and stop in reverse, one by one.
-//! 2. A child is told to start only when it is down. Under `OneForAll` nobody is told to start before all have come down, under
-//!    `RestForOne` nobody after the one that failed.
+//! 2. A child is told to start only when it is down. Under `OneForAll` nobody is told to start before all have come
+//!    down, under `RestForOne` nobody after the one that failed.
 //! 3. After [`GroupInput::Stop`] nobody is started, and [`GroupCommand::Finish`] comes when the last child has ended.
 //! 4. Each restart counts towards the intensity once, however many children it moves.
 //! 5. An input that is late, repeated or stale changes nothing and is answered with [`GroupCommand::Wait`].
@@ -258,7 +258,8 @@ impl GroupMachine {
         self.lower(now)
     }
 
-    /// Nobody has failed, so nothing is counted, and the siblings go on. If they are coming down, it comes up again with them.
+    /// Nobody has failed, so nothing is counted, and the siblings go on. If they are coming down, it comes up again
+    /// with them.
     fn restarted_by_hand(&mut self, now: Instant, child: usize) -> GroupCommand {
         match self.state {
             State::Lowering { from, .. } | State::Lowered { from, .. } if child >= from => {

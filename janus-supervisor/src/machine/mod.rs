@@ -5,8 +5,9 @@
 //! ```
 //!
 //! A driver (this crate's is tokio's; a test needs none) waits for what can happen, reads the clock once, calls
-//! [`ServiceMachine::handle`], carries out the [`Command`], and waits again, at most until [`ServiceMachine::deadline`]. (This crate's keeps
-//! the lifecycle apart, where others can read it, and asks the `Decider` inside the machine.)
+//! [`ServiceMachine::handle`], carries out the [`Command`], and waits again, at most until
+//! [`ServiceMachine::deadline`]. (This crate's keeps the lifecycle apart, where others can read it, and asks the
+//! `Decider` inside the machine.)
 //!
 //! ```
 //! use janus_supervisor::machine::{Command, Ended, Input, ServiceMachine};

@@ -1,7 +1,7 @@
 //! Which of the root's services start after which, and stop before them.
 //!
-//! Only services that are in some relation are here. Order is all there is to it, as with systemd's `After=`: a service that ends
-//! no longer holds anybody up, and its restarts concern nobody.
+//! Only services that are in some relation are here. Order is all there is to it, as with systemd's `After=`: a service
+//! that ends no longer holds anybody up, and its restarts concern nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -87,11 +87,11 @@ impl StartOrder {
         Ok(())
     }
 
-    /// Takes in a service, and ends the one before it of the same name, if that has not been told. Answers who may go on now, the service
-    /// itself among them if it comes after others and may start at once.
+    /// Takes in a service, and ends the one before it of the same name, if that has not been told. Answers who may go
+    /// on now, the service itself among them if it comes after others and may start at once.
     ///
-    /// If another has come in since the [`check`](Self::check) that is to start after this one, this one is after nobody. One that is after
-    /// nobody is taken in only if it takes the place of one that others started after.
+    /// If another has come in since the [`check`](Self::check) that is to start after this one, this one is after
+    /// nobody. One that is after nobody is taken in only if it takes the place of one that others started after.
     pub(crate) fn add(&mut self, name: &Arc<str>, id: u64, after: Vec<Dependency>) -> Freed {
         let mut freed = self.replace(name, id);
         let is_last = after.is_empty();
@@ -136,8 +136,8 @@ impl StartOrder {
         freed
     }
 
-    /// This service has taken the place of the name: if the end of the one before it has not been told, it is now. Answers as
-    /// [`end`](Self::end) does.
+    /// This service has taken the place of the name: if the end of the one before it has not been told, it is now.
+    /// Answers as [`end`](Self::end) does.
     fn replace(&mut self, name: &str, id: u64) -> Freed {
         match self.nodes.get(name).map(|node| node.id) {
             Some(old) if old < id => self.end(name, old),

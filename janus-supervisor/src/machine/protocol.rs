@@ -16,7 +16,8 @@ pub enum Input {
     Ready,
     /// When the run has last shown that it is alive.
     Heartbeat(Instant),
-    /// Somebody wants it to run anew, at once: the present run is to end, a backoff is over. Earlier failures are forgotten.
+    /// Somebody wants it to run anew, at once: the present run is to end, a backoff is over. Earlier failures are
+    /// forgotten.
     Restart,
     /// Its group has changed its mind: what it wants now. Only for a [gated](super::ServiceMachine::gated) service.
     Permit(Permit),
@@ -37,7 +38,8 @@ pub enum Input {
     Lost,
 }
 
-/// What the runs of a service have to show, besides not ending. systemd's `Type=notify`, `TimeoutStartSec` and `WatchdogSec`.
+/// What the runs of a service have to show, besides not ending. systemd's `Type=notify`, `TimeoutStartSec` and
+/// `WatchdogSec`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checks {
     /// When a run counts as ready.
@@ -89,7 +91,8 @@ pub enum Turn {
     At(Instant),
 }
 
-/// What to do now. After any of them: wait for the next input, at most until [`ServiceMachine::deadline`](super::ServiceMachine::deadline).
+/// What to do now. After any of them: wait for the next input, at most until
+/// [`ServiceMachine::deadline`](super::ServiceMachine::deadline).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Command {
@@ -114,8 +117,8 @@ pub enum Command {
 
 /// How a run ended, judged by the service's policy.
 ///
-/// Separate from [`Input`] because judging may format an error, which is the user's code, and a driver that keeps the machine
-/// behind a lock must not do that inside.
+/// Separate from [`Input`] because judging may format an error, which is the user's code, and a driver that keeps the
+/// machine behind a lock must not do that inside.
 #[derive(Debug)]
 pub struct Ended {
     exit: Exit,
@@ -203,6 +206,25 @@ impl Step {
             let kind = kind();
             debug_assert_eq!(Counted::from(&kind), counts_as, "{kind:?}");
             self.happened.push(Happening { run, kind });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_is_counted_and_told_only_to_one_who_asks() {
+        for asks in [false, true] {
+            let mut step = Step::new(asks);
+            step.tell(1, (&EventKind::Running).into(), || {
+                assert!(asks, "nobody has asked");
+                EventKind::Running
+            });
+            assert_eq!(step.is_detailed(), asks);
+            assert_eq!(step.happened.len(), usize::from(asks));
+            assert_eq!(step.tally.events, 1);
         }
     }
 }

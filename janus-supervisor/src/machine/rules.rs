@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 /// Who restarts when one child of a group fails and is to run again. Erlang/OTP's strategies.
 ///
-/// A sibling that is stopped for another's sake has not failed: no failure is counted, no error kept; its start count grows. One
-/// that is never restarted ([`RestartPolicy::Never`](crate::RestartPolicy::Never)) then ends, as cancelled; one that has completed is
-/// not started again.
+/// A sibling that is stopped for another's sake has not failed: no failure is counted, no error kept; its start count
+/// grows. One that is never restarted ([`RestartPolicy::Never`](crate::RestartPolicy::Never)) then ends, as cancelled;
+/// one that has completed is not started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(
     feature = "serde",
@@ -20,11 +20,11 @@ pub enum Strategy {
     /// Only the child itself, after its backoff. A child that has given up for good leaves its siblings alone.
     #[default]
     OneForOne,
-    /// All: the siblings stop, last started first, and after the child's backoff all start in order. A child that has given up
-    /// for good is the end of the group.
+    /// All: the siblings stop, last started first, and after the child's backoff all start in order. A child that has
+    /// given up for good is the end of the group.
     OneForAll,
-    /// The child and those after it: they stop, last started first, and after the child's backoff it and they start in order.
-    /// A child that has given up for good is the end of the group.
+    /// The child and those after it: they stop, last started first, and after the child's backoff it and they start in
+    /// order. A child that has given up for good is the end of the group.
     RestForOne,
 }
 
@@ -49,8 +49,8 @@ impl fmt::Display for Strategy {
 /// How many restarts inside a period are tolerated: one more gives up. (The circuit breaker counts otherwise: its
 /// `max_retries`-th failure opens it.)
 ///
-/// Erlang/OTP's `intensity` and `period`. A restart counts once, however many children it moves, and so does one after a clean
-/// exit. A restart that is exactly `within` old still counts.
+/// Erlang/OTP's `intensity` and `period`. A restart counts once, however many children it moves, and so does one after
+/// a clean exit. A restart that is exactly `within` old still counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Intensity {
     /// How many are tolerated. With 0, the first gives up; with [`u32::MAX`] none does.
@@ -101,8 +101,8 @@ impl fmt::Display for Intensity {
 
 /// When a group, or the whole supervisor, shuts down by itself because its work is done.
 ///
-/// Erlang/OTP's `auto_shutdown`, and [`AllTerminated`](Self::AllTerminated). A child that was stopped, for a sibling's sake or by
-/// an operator, has not ended by itself.
+/// Erlang/OTP's `auto_shutdown`, and [`AllTerminated`](Self::AllTerminated). A child that was stopped, for a sibling's
+/// sake or by an operator, has not ended by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(
     feature = "serde",

@@ -112,8 +112,8 @@ impl ServiceMachine {
     /// Takes one input and decides.
     ///
     /// # Errors
-    /// [`TransitionError`] if the machine asked its lifecycle for a move that the table does not have. That would be a fault
-    /// of this machine; no input leads to it.
+    /// [`TransitionError`] if the machine asked its lifecycle for a move that the table does not have. That would be a
+    /// fault of this machine; no input leads to it.
     pub fn handle(&mut self, now: Instant, input: Input) -> Result<Step, TransitionError> {
         let mut step = Step::new(true);
         step.first_seq = self.next_seq;

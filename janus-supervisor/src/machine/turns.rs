@@ -1,7 +1,8 @@
 //! How long a crash loop without a delay goes on before it gives way to the rest of its runtime.
 //!
-//! As long as it likes would starve its siblings, and to give way after each run costs several times what a restart does. So a turn is as
-//! long as it can be while everybody gets one in time: a loop whose turns are long in coming takes shorter ones.
+//! As long as it likes would starve its siblings, and to give way after each run costs several times what a restart
+//! does. So a turn is as long as it can be while everybody gets one in time: a loop whose turns are long in coming
+//! takes shorter ones.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,8 @@
 //! Cells by their names, in the order in which they came.
 //!
-//! To look at a cell costs more than all else once there are a hundred thousand, and holds up its task, if that is at work: none is looked
-//! at to make room, to be put in order, or to be listed (but for the last few, if one comes while somebody lists them).
+//! To look at a cell costs more than all else once there are a hundred thousand, and holds up its task, if that is at
+//! work: none is looked at to make room, to be put in order, or to be listed (but for the last few, if one comes while
+//! somebody lists them).
 
 use crate::cell::ServiceCell;
 use arrayvec::ArrayVec;
@@ -12,7 +13,8 @@ use std::sync::Arc;
 
 #[derive(Debug, Default)]
 pub(super) struct Cells {
-    /// Where those are that have a hash. A fast one: whoever spawns a service chooses its name, and has better ways to harm the process.
+    /// Where those are that have a hash. A fast one: whoever spawns a service chooses its name, and has better ways to
+    /// harm the process.
     index: HashTable<At>,
     hasher: RandomState,
     places: Places,
@@ -144,7 +146,8 @@ impl Cells {
         self.places.get(at.place)
     }
 
-    /// Puts a cell behind all others. Answers the one of the same name that it takes the place of, if that is `replaceable`.
+    /// Puts a cell behind all others. Answers the one of the same name that it takes the place of, if that is
+    /// `replaceable`.
     ///
     /// # Errors
     /// As `replaceable`; nothing has changed then.
@@ -202,8 +205,8 @@ impl Cells {
         (self.hasher.hash_one(name) >> 32) as u32
     }
 
-    /// Closes the gaps once there are more of them than cells, and gives back the room that nobody needs: so that those who have left pay
-    /// for it.
+    /// Closes the gaps once there are more of them than cells, and gives back the room that nobody needs: so that those
+    /// who have left pay for it.
     fn close_gaps(&mut self) {
         let gaps = self.places.len() - self.index.len();
         if gaps <= self.index.len().max(Self::FEW_GAPS) {

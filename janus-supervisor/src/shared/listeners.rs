@@ -1,5 +1,5 @@
-//! The tasks that listen for all services: some for signals, some for the token. Each ends with the runtime that it is on, so that there is one on each
-//! that somebody needs it on: whichever goes away, the others still hear.
+//! The tasks that listen for all services: some for signals, some for the token. Each ends with the runtime that it is
+//! on, so that there is one on each that somebody needs it on: whichever goes away, the others still hear.
 
 use super::Shared;
 use crate::driver::{relay, signals};
@@ -55,7 +55,8 @@ impl Listeners {
 }
 
 impl Shared {
-    /// Whether all is as [`listen`](Self::listen) makes it. (A relay ends with the fleet or its runtime, and neither gets any more services.)
+    /// Whether all is as [`listen`](Self::listen) makes it. (A relay ends with the fleet or its runtime, and neither
+    /// gets any more services.)
     #[inline]
     pub(crate) fn hears_on(&self, runtime: runtime::Id, here: runtime::Id) -> bool {
         let is_one = runtime == here;
@@ -66,8 +67,8 @@ impl Shared {
             && (is_one || self.relays.any(spawns))
     }
 
-    /// Sees to it that somebody waits for the root token on these two, the runtime of a service, which has been checked, and that of whoever
-    /// spawns it; and on the latter for signals, if they are wanted and can be had.
+    /// Sees to it that somebody waits for the root token on these two, the runtime of a service, which has been
+    /// checked, and that of whoever spawns it; and on the latter for signals, if they are wanted and can be had.
     pub(crate) fn listen(self: &Arc<Self>, runtime: &Handle, here: &Handle) {
         for on in [runtime, here] {
             let _inside = on.enter();

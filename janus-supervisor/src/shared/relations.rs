@@ -1,5 +1,5 @@
-//! What the supervisor's own services have to do with one another: who starts and stops after whom, and what the end or the restart
-//! of one means to all.
+//! What the supervisor's own services have to do with one another: who starts and stops after whom, and what the end or
+//! the restart of one means to all.
 
 use super::Shared;
 use crate::cell::ServiceCell;
@@ -48,7 +48,8 @@ impl Shared {
         }
     }
 
-    /// Makes it known to all that it has to do with: whoever counts services, those that it starts after, and those that start after it.
+    /// Makes it known to all that it has to do with: whoever counts services, those that it starts after, and those
+    /// that start after it.
     fn relate(&self, cell: &ServiceCell, after: Vec<Dependency>) {
         if let Some(group) = &self.root_group {
             group.registered(cell.traits.significant);

@@ -1,8 +1,8 @@
-//! Every history of a small group: all that its children, an operator and time can do to it, in every order, until nothing new
-//! comes up.
+//! Every history of a small group: all that its children, an operator and time can do to it, in every order, until
+//! nothing new comes up.
 //!
-//! A state is the machine, letter by letter, and the world around it. At each one, what is stale is tried, and the rest of the
-//! way: with and without a stop, to the end.
+//! A state is the machine, letter by letter, and the world around it. At each one, what is stale is tried, and the rest
+//! of the way: with and without a stop, to the end.
 
 use super::world::{Plan, World};
 use super::{BOTH, In, PLAIN, SIGNIFICANT, TEMPORARY, give, t0};
@@ -246,8 +246,8 @@ fn every_history_of_rest_for_one_keeps_the_invariants() {
     );
 }
 
-/// Two children of these kinds and up to two restarts, and three of those and up to one. Of three kinds there are so many that their
-/// operator restarts only two.
+/// Two children of these kinds and up to two restarts, and three of those and up to one. Of three kinds there are so
+/// many that their operator restarts only two.
 fn every_history_of_a_mix(rule: AutoShutdown, two: &[ChildRules], three: &[ChildRules]) -> Extent {
     let mut plans = Vec::new();
     for strategy in STRATEGIES {

@@ -1,8 +1,8 @@
 //! The children of a group as they might be, and what becomes of them.
 //!
-//! It knows the inputs and the answers, and nothing of the machine's insides. A report is made when it arrives: a child counts as
-//! running until its group has heard otherwise. So a child that was told to halt can still be heard to have failed, or completed,
-//! just before; and what it reports in the very end, at any later moment.
+//! It knows the inputs and the answers, and nothing of the machine's insides. A report is made when it arrives: a child
+//! counts as running until its group has heard otherwise. So a child that was told to halt can still be heard to have
+//! failed, or completed, just before; and what it reports in the very end, at any later moment.
 
 use super::{In, give, ms};
 use In::{Completed, Down, Failed, Halted, Ready, Start, Stop, Stopped, Tick};
@@ -249,8 +249,8 @@ impl World {
         }
     }
 
-    /// What comes of an input that is the business of one child alone: an operator restarts it, or it becomes ready beside a restart
-    /// that does not concern it.
+    /// What comes of an input that is the business of one child alone: an operator restarts it, or it becomes ready
+    /// beside a restart that does not concern it.
     fn beside(&self, input: In) -> Option<GroupCommand> {
         let is_spared = |child: usize| {
             let restart = self.restart;

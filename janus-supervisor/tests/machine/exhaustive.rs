@@ -1,8 +1,9 @@
-//! Every history of up to seven inputs that matter, under every policy; of a gated or a checked service, which there are more of, up
-//! to six, and of one that is both, up to five.
+//! Every history of up to seven inputs that matter, under every policy; of a gated or a checked service, which there
+//! are more of, up to six, and of one that is both, up to five.
 //!
-//! An input that changes nothing leads nowhere: the machine is as it was, letter by letter, so whatever follows has been tried
-//! without it. All others are followed up, and time passes in two ways: by one millisecond, and up to the deadline.
+//! An input that changes nothing leads nowhere: the machine is as it was, letter by letter, so whatever follows has
+//! been tried without it. All others are followed up, and time passes in two ways: by one millisecond, and up to the
+//! deadline.
 
 use super::audit::{Audited, Known};
 use super::checks::STRICT;

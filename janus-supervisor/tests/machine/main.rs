@@ -1,4 +1,5 @@
-//! [`ServiceMachine`] without a runtime: protocol traces, every short history there is, and that tokio's driver adds nothing.
+//! [`ServiceMachine`] without a runtime: protocol traces, every short history there is, and that tokio's driver adds
+//! nothing.
 //!
 //! Numbers of invariants are those at the top of `src/machine/service.rs`.
 

@@ -1,5 +1,5 @@
-//! A program that knows Janus from its documentation only: every public name, used the way a user would, through the one crate that
-//! he depends on. It checks what it sees, and ends with 0.
+//! A program that knows Janus from its documentation only: every public name, used the way a user would, through the
+//! one crate that he depends on. It checks what it sees, and ends with 0.
 
 mod fleet;
 mod parts;

@@ -1,8 +1,9 @@
 //! The reference model: what the design promises, checked against all that was seen of one history.
 //!
-//! It is written from the design and knows nothing of how Janus works: it reads the trace line by line, keeps its own books (phases,
-//! failures, windows, who waits for whom), and says of each line whether it may stand there. When the clock moves on, it says what should
-//! have happened by then. Where several things happen in one moment, and their order is open, it takes any; in time it is exact.
+//! It is written from the design and knows nothing of how Janus works: it reads the trace line by line, keeps its own
+//! books (phases, failures, windows, who waits for whom), and says of each line whether it may stand there. When the
+//! clock moves on, it says what should have happened by then. Where several things happen in one moment, and their
+//! order is open, it takes any; in time it is exact.
 
 mod asks;
 mod delay;

@@ -131,8 +131,8 @@ impl Model<'_> {
         Err(format!("its next run was due at {due:?}"))
     }
 
-    /// Whether all that it starts after have been up since, or are over. Where another has taken the name of one of them, the design
-    /// does not say whether that one is waited for, too, so it may be.
+    /// Whether all that it starts after have been up since, or are over. Where another has taken the name of one of
+    /// them, the design does not say whether that one is waited for, too, so it may be.
     fn has_waited(&self, life: &Life<'_>) -> bool {
         life.after.iter().all(|on| {
             let other = self.lives.get(&on.id);

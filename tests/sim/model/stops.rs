@@ -52,7 +52,8 @@ impl Model<'_> {
         self.abort_at(life).is_some_and(|at| at <= self.now)
     }
 
-    /// Whether there is a reason for this child's run to end for its siblings' sake: they come down, and those after it are down.
+    /// Whether there is a reason for this child's run to end for its siblings' sake: they come down, and those after it
+    /// are down.
     pub(super) fn may_be_lowered(&self, id: u64) -> bool {
         let parent = self.lives.get(&id).and_then(|life| life.parent);
         let Some((parent, place)) = parent else {

@@ -236,8 +236,8 @@ async fn a_stop_waits_for_the_thread_even_if_it_has_no_grace() {
     supervisor.spawn_service(Script::new("one", [])).unwrap();
 }
 
-/// So does a restart; and a shutdown that comes meanwhile finds a service that did not stop in time, and does not take it for one that waits for
-/// its next run.
+/// So does a restart; and a shutdown that comes meanwhile finds a service that did not stop in time, and does not take
+/// it for one that waits for its next run.
 #[tokio::test]
 async fn a_shutdown_sees_what_a_restart_has_left() {
     let (supervisor, handle, leash) = begun_without_grace().await.unwrap();

@@ -294,8 +294,8 @@ async fn ask(questions: &tokio::sync::mpsc::UnboundedSender<oneshot::Sender<u32>
     answered.await.ok()
 }
 
-/// A service that never comes back from a poll has its thread for good. Nobody else is harmed, the shutdown returns after its
-/// second bound and names it, and when it does come back, it ends like any other.
+/// A service that never comes back from a poll has its thread for good. Nobody else is harmed, the shutdown returns
+/// after its second bound and names it, and when it does come back, it ends like any other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_never_yields_is_reported_as_stuck_and_the_others_go_on() {
     let timeouts = settings()

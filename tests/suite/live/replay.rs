@@ -1,4 +1,5 @@
-//! The events of a service lead to the very state that its snapshot shows, whatever has happened to it. FIELD G78, DESIGN 6.
+//! The events of a service lead to the very state that its snapshot shows, whatever has happened to it. FIELD G78,
+//! DESIGN 6.
 
 use futures_util::{FutureExt, StreamExt};
 use janus_supervisor::{

@@ -1,5 +1,5 @@
-//! An observer may ask the supervisor anything, in the middle of any event. A lock that is held meanwhile would stop the test for
-//! ever, so each runs on a thread of its own, for a limited time.
+//! An observer may ask the supervisor anything, in the middle of any event. A lock that is held meanwhile would stop
+//! the test for ever, so each runs on a thread of its own, for a limited time.
 
 use janus_supervisor::{
     EventKind, JanusSupervisor, Observer, ServiceEvent, ServicePhase, TerminationReason,

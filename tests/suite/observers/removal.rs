@@ -100,7 +100,8 @@ impl Observer for Eager {
     }
 }
 
-/// The first observer changes the registry while the others have yet to hear of the end: they hear it all the same, in order.
+/// The first observer changes the registry while the others have yet to hear of the end: they hear it all the same, in
+/// order.
 #[tokio::test(start_paused = true)]
 async fn removed_stays_last_even_if_an_observer_cannot_wait() {
     for respawn in [false, true] {

@@ -1,5 +1,5 @@
-//! A service that cancels its own token asks nobody to stop: the run is judged by how it ends, the next one has a fresh token,
-//! and whoever does want it to stop is still heard.
+//! A service that cancels its own token asks nobody to stop: the run is judged by how it ends, the next one has a fresh
+//! token, and whoever does want it to stop is still heard.
 
 use super::table::{Case, Outcome, again, check, ended, row, unrecoverable};
 use janus_supervisor::{

@@ -1,7 +1,7 @@
 //! The design's table "what happens when": a module for each row, a test for each cell.
 //!
-//! Every cell is checked for its phase, reason, counters, last error, attempt and events. A run ends 5 ms after it began, unless
-//! the row says otherwise; the next, if there is one, goes on until it is cancelled.
+//! Every cell is checked for its phase, reason, counters, last error, attempt and events. A run ends 5 ms after it
+//! began, unless the row says otherwise; the next, if there is one, goes on until it is cancelled.
 
 use janus_supervisor::{
     JanusSupervisor, RestartPolicy, ServicePhase, SpawnOptions, TerminationReason,

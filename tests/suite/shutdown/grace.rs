@@ -86,7 +86,8 @@ async fn whoever_ends_in_the_moment_it_is_told_needs_no_grace_on_several_threads
     }
 }
 
-/// F63: the same where the run is to end and the service is not. (And whoever asks for another run before the first has begun gets one.)
+/// F63: the same where the run is to end and the service is not. (And whoever asks for another run before the first has
+/// begun gets one.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_ends_in_the_moment_it_is_told_to_run_anew_needs_no_grace() {
     let recorder = Arc::new(Recorder::default());

@@ -29,8 +29,8 @@ const STRATEGIES: [Strategy; 3] = [
 
 const PLENTY: Intensity = Intensity::new(1000, secs(3600));
 
-/// A service whose n-th run fails so many milliseconds after it began, unless it is told to stop before. After those, it runs
-/// until it is told to stop.
+/// A service whose n-th run fails so many milliseconds after it began, unless it is told to stop before. After those,
+/// it runs until it is told to stop.
 fn failing<const N: usize>(name: &str, after: [u64; N]) -> impl JanusService {
     let runs = AtomicUsize::new(0);
     service_fn(name, move |cancel: CancellationToken| {

@@ -1,11 +1,12 @@
 //! ractor-supervisor. How it is set up:
 //!
-//! - Its static `Supervisor`, `OneForOne`. The `DynamicSupervisor`, and the `TaskSupervisor` on top of it, sleep for ten milliseconds at each
-//!   restart, all children after one another.
+//! - Its static `Supervisor`, `OneForOne`. The `DynamicSupervisor`, and the `TaskSupervisor` on top of it, sleep for
+//!   ten milliseconds at each restart, all children after one another.
 //! - A supervisor searches a list of its children at each restart. Large fleets are therefore split among supervisors.
-//! - `Transient` children, without a backoff: restarted when they fail, and at once. A window of no length, in which no restart is counted.
-//! - A service is an actor that does its work in `post_start`, as the crate's own `TaskActor` does: if the work fails, so does the actor. No
-//!   message is sent for that. Its state is `Starting` for as long as it works.
+//! - `Transient` children, without a backoff: restarted when they fail, and at once. A window of no length, in which no
+//!   restart is counted.
+//! - A service is an actor that does its work in `post_start`, as the crate's own `TaskActor` does: if the work fails,
+//!   so does the actor. No message is sent for that. Its state is `Starting` for as long as it works.
 //! - It hears of no shutdown while it works. A supervisor that stops kills its children: their work is dropped.
 //! - Nobody takes its logs.
 

@@ -1,4 +1,5 @@
-//! rustrade-supervisor: a task for each service, and a map of what they do behind a lock. No delay, and no breaker; its log goes nowhere.
+//! rustrade-supervisor: a task for each service, and a map of what they do behind a lock. No delay, and no breaker; its
+//! log goes nowhere.
 
 use bench_harness::{Contender, Fleet, Lister, Work, Workload};
 use rustrade_supervisor::{BackoffConfig, Supervisor, SupervisorConfig, TradingService};
@@ -46,7 +47,8 @@ impl Contender for Rustrade {
     async fn start<W: Work>(services: Vec<(String, W)>) -> Services {
         let backoff = BackoffConfig::new(Duration::ZERO, Duration::ZERO)
             .without_circuit_breaker()
-            // Every run counts as a good one. Without a breaker it keeps the time of every failure until there is one that does.
+            // Every run counts as a good one. Without a breaker it keeps the time of every failure until there is one
+            // that does.
             .with_cooldown(Duration::ZERO);
         let config = SupervisorConfig::default()
             .with_default_backoff(backoff)

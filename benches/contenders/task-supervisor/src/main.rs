@@ -1,5 +1,5 @@
-//! task-supervisor: one task that starts all runs, joins them, and keeps the restarts that are due in a heap. No delay, no jitter, and no
-//! limit to restarts; its log goes nowhere.
+//! task-supervisor: one task that starts all runs, joins them, and keeps the restarts that are due in a heap. No delay,
+//! no jitter, and no limit to restarts; its log goes nowhere.
 
 use bench_harness::{Contender, Engine, Fleet, Job, Lister, Work, Workload};
 use std::hint::black_box;
@@ -84,8 +84,8 @@ struct Reader {
 }
 
 impl Reader {
-    /// Nobody runs the supervisor's task any more when a storm on the current thread is over: a list that is due then has no answer.
-    /// Longer than a storm, so that none is given up before.
+    /// Nobody runs the supervisor's task any more when a storm on the current thread is over: a list that is due then
+    /// has no answer. Longer than a storm, so that none is given up before.
     const PATIENCE: Duration = Duration::from_secs(1);
 }
 

@@ -1,5 +1,5 @@
-//! taskvisor: a task for each service, and a registry of them that a task of its own keeps. No delay, and no limit to anything; nobody
-//! subscribes to its events, and its controller, which queues what may not run together, is left out.
+//! taskvisor: a task for each service, and a registry of them that a task of its own keeps. No delay, and no limit to
+//! anything; nobody subscribes to its events, and its controller, which queues what may not run together, is left out.
 
 use bench_harness::{Contender, Fault, Fleet, Lister, Work, Workload};
 use std::hint::black_box;

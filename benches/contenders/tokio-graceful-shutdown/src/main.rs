@@ -1,6 +1,7 @@
-//! tokio-graceful-shutdown, which stops services but leaves restarts to its user. They are made as its example `12_subsystem_auto_restart`
-//! makes them: each service is a subsystem that starts the run as a nested one, waits until that has ended, and starts the next. No delay,
-//! no limit. The errors are of the type of the runs, so that none is boxed; nobody subscribes to its traces.
+//! tokio-graceful-shutdown, which stops services but leaves restarts to its user. They are made as its example
+//! `12_subsystem_auto_restart` makes them: each service is a subsystem that starts the run as a nested one, waits until
+//! that has ended, and starts the next. No delay, no limit. The errors are of the type of the runs, so that none is
+//! boxed; nobody subscribes to its traces.
 
 use bench_harness::{Contender, Fault, Fleet, Work, Workload};
 use std::process::ExitCode;

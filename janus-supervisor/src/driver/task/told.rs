@@ -54,7 +54,8 @@ impl Task {
         }
     }
 
-    /// Last, so that whoever waits finds everybody told. Also where nobody waited before: somebody may have looked in between.
+    /// Last, so that whoever waits finds everybody told. Also where nobody waited before: somebody may have looked in
+    /// between.
     #[inline]
     fn tell_watchers(&self) {
         if self.shared.is_watched() {
@@ -101,8 +102,8 @@ impl Task {
         }
     }
 
-    /// From now on all is logged in a span of this run's own. At error level, so that no filter on severity strips the service's own lines
-    /// of the name they belong to.
+    /// From now on all is logged in a span of this run's own. At error level, so that no filter on severity strips the
+    /// service's own lines of the name they belong to.
     fn enter_span(&mut self) {
         self.leave_span();
         let (run, attempt) = self

@@ -109,7 +109,8 @@ impl Decider {
         Ok(())
     }
 
-    /// Asks a run to end, and the service with it. A grace that is over by then ends with the next look at the time: the run gets to see its token first.
+    /// Asks a run to end, and the service with it. A grace that is over by then ends with the next look at the time:
+    /// the run gets to see its token first.
     pub(super) fn stop(
         &mut self,
         life: &mut ServiceLifecycle,

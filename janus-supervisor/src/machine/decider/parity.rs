@@ -91,8 +91,8 @@ fn any_config() -> impl Strategy<Value = BackoffConfig> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// One service begins, goes on after each failure and ends by a short cut, where it is open, and the other goes the long way; between
-    /// two failures both wait for what is due. They tell the same, and are the same.
+    /// One service begins, goes on after each failure and ends by a short cut, where it is open, and the other goes the
+    /// long way; between two failures both wait for what is due. They tell the same, and are the same.
     #[test]
     fn the_short_cuts_lead_where_the_long_way_does(
         config in any_config(),

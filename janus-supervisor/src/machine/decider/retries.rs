@@ -77,7 +77,8 @@ impl Retries {
         }
     }
 
-    /// A run has failed. Where nothing is clearer than that the next follows at once, answers `true`. Otherwise nothing has changed.
+    /// A run has failed. Where nothing is clearer than that the next follows at once, answers `true`. Otherwise nothing
+    /// has changed.
     #[inline]
     pub(super) fn retry_at_once(&mut self, now: Instant) -> bool {
         // What one needs that has never failed is yet to be made.

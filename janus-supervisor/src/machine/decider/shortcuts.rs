@@ -1,7 +1,8 @@
-//! What most services do most of the time, each in one move: to begin, to fail and begin again at once, to stop when they are asked to.
+//! What most services do most of the time, each in one move: to begin, to fail and begin again at once, to stop when
+//! they are asked to.
 //!
-//! The long way is the table's. A short cut is open only where nothing else can come in between, and leads where the long way does, which
-//! `parity.rs` tests; there is less to look at on it, and to tell.
+//! The long way is the table's. A short cut is open only where nothing else can come in between, and leads where the
+//! long way does, which `parity.rs` tests; there is less to look at on it, and to tell.
 
 use super::{Decider, State};
 use crate::machine::protocol::Step;
@@ -28,7 +29,8 @@ impl Decider {
         ..Tally::none()
     };
 
-    /// How much happens where a run [follows at once](Self::again): the one before it ends, backs off, and begins again as one that is ready.
+    /// How much happens where a run [follows at once](Self::again): the one before it ends, backs off, and begins again
+    /// as one that is ready.
     pub(crate) const AGAIN: Tally = Tally {
         events: 4,
         restarts: 1,
@@ -63,8 +65,9 @@ impl Decider {
     }
 
     /// A run has failed, and the next follows at once, as in a crash loop without a delay: the same as
-    /// [`Input::Exited`](crate::machine::Input::Exited) and, in the same moment, [`Input::Tick`](crate::machine::Input::Tick). Answers the
-    /// error that is no longer the last one: dropping it runs the user's code.
+    /// [`Input::Exited`](crate::machine::Input::Exited) and, in the same moment,
+    /// [`Input::Tick`](crate::machine::Input::Tick). Answers the error that is no longer the last one: dropping it runs
+    /// the user's code.
     ///
     /// # Errors
     /// As [`decide`](Self::decide).
@@ -90,8 +93,9 @@ impl Decider {
         Ok(Shortcut::Taken(displaced))
     }
 
-    /// A run has ended that was asked to, before that was decided: the same as [`Input::Stop`](crate::machine::Input::Stop) and, in the same
-    /// moment, [`Input::Exited`](crate::machine::Input::Exited). Answers as [`again`](Self::again).
+    /// A run has ended that was asked to, before that was decided: the same as
+    /// [`Input::Stop`](crate::machine::Input::Stop) and, in the same moment,
+    /// [`Input::Exited`](crate::machine::Input::Exited). Answers as [`again`](Self::again).
     ///
     /// # Errors
     /// As [`decide`](Self::decide).

@@ -154,7 +154,8 @@ async fn hung_children_are_dropped_and_named_by_their_paths() {
     assert_all_over(&scene);
 }
 
-/// suture: TestStopAfterRemoveAndWait; OTP: sup_stop_race: a child that ends by itself in the middle of the stop disturbs nothing.
+/// suture: TestStopAfterRemoveAndWait; OTP: sup_stop_race: a child that ends by itself in the middle of the stop
+/// disturbs nothing.
 #[tokio::test(start_paused = true)]
 async fn children_that_end_by_themselves_during_the_stop_are_neither_restarted_nor_waited_for() {
     let scene = Scene::new();

@@ -14,8 +14,8 @@ fn fails_in_the_middle<const N: usize>(strategy: Strategy, after: [u64; N]) -> G
         .service(steady("c"))
 }
 
-/// C23, D38. OTP: one_for_one, one_for_all, rest_for_one: with an intensity of 2, the third ends the supervisor. A restart of
-/// many counts once.
+/// C23, D38. OTP: one_for_one, one_for_all, rest_for_one: with an intensity of 2, the third ends the supervisor. A
+/// restart of many counts once.
 #[tokio::test(start_paused = true)]
 async fn exactly_as_many_restarts_as_said_are_tolerated_however_many_children_each_moves() {
     for strategy in STRATEGIES {

@@ -123,8 +123,8 @@ impl Dice {
     }
 }
 
-/// DESIGN 8: spawned = active + terminated at all times; every story is whole; one run of a service at a time; after the drain
-/// nothing is left. For trees put together by chance, in which some are stopped by chance.
+/// DESIGN 8: spawned = active + terminated at all times; every story is whole; one run of a service at a time; after
+/// the drain nothing is left. For trees put together by chance, in which some are stopped by chance.
 #[tokio::test(start_paused = true)]
 async fn whatever_happens_in_a_tree_its_numbers_add_up_and_nothing_is_left() {
     let mut restarts = 0;

@@ -138,7 +138,8 @@ async fn what_comes_after_a_group_begins_when_all_in_the_group_have_begun() {
     assert_eq!(last, "0 z begins", "{begun:#?}");
 }
 
-/// D39: it was giving up by itself when its parent told it to halt: its failure is neither counted nor a restart of its own.
+/// D39: it was giving up by itself when its parent told it to halt: its failure is neither counted nor a restart of its
+/// own.
 #[tokio::test(start_paused = true)]
 async fn a_group_that_is_giving_up_when_it_is_told_to_halt_has_not_failed() {
     let scene = Scene::new();

@@ -3,8 +3,8 @@
 use super::stop::{BOTH, group};
 use super::*;
 
-/// OTP: hanging_restart_loop, hanging_restart_loop_rest_for_one: while the restart keeps failing, those it concerns are not up,
-/// and a stop does not hang.
+/// OTP: hanging_restart_loop, hanging_restart_loop_rest_for_one: while the restart keeps failing, those it concerns are
+/// not up, and a stop does not hang.
 #[tokio::test(start_paused = true)]
 async fn while_a_restart_keeps_failing_all_show_it_and_a_stop_does_not_hang() {
     use ServicePhase::{BackingOff, Running};

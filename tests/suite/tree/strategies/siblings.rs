@@ -224,7 +224,8 @@ async fn a_child_that_has_completed_is_not_started_again_with_the_others() {
     }
 }
 
-/// D41: a child that completes while the others are being started does not hold them up, and neither does one that somebody stops.
+/// D41: a child that completes while the others are being started does not hold them up, and neither does one that
+/// somebody stops.
 #[tokio::test(start_paused = true)]
 async fn a_child_that_ends_while_a_restart_is_under_way_holds_up_nobody() {
     let scene = Scene::new();

@@ -75,8 +75,8 @@ async fn a_restart_waits_for_the_thread_of_a_sibling_that_was_dropped() {
     scene.audit();
 }
 
-/// A run that has failed and left a thread behind is not over, and may be told to halt like any other. What it came to must not
-/// be taken for the end of the next run.
+/// A run that has failed and left a thread behind is not over, and may be told to halt like any other. What it came to
+/// must not be taken for the end of the next run.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_run_that_was_dropped_with_its_thread_is_not_that_of_the_next_run() {
     let scene = Scene::new();
