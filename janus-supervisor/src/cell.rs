@@ -282,16 +282,15 @@ impl ServiceCell {
     }
 
     /// The same, with how many runs have begun (`start_count` is 1 also before the first), and whether the last was
-    /// told to end.
+    /// told to end, or is about to be.
     pub(crate) fn read_runs<R>(&self, read: impl FnOnce(&ServiceLifecycle, u32, bool) -> R) -> R {
         let inner = self.lock();
         let runs = self.runs(&inner);
-        let halted = inner.said.as_ref().and_then(|said| said.halted);
-        read(
-            &inner.life,
-            runs,
-            halted.is_some_and(|(run, _)| run == runs),
-        )
+        let halted = inner
+            .said
+            .as_ref()
+            .is_some_and(|said| said.restart || said.halted.is_some_and(|(run, _)| run == runs));
+        read(&inner.life, runs, halted)
     }
 
     fn runs(&self, inner: &Inner) -> u32 {

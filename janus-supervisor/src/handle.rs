@@ -124,17 +124,7 @@ impl ServiceHandle {
         };
         let _watching = self.shared.watch();
         let answer = |lifecycle: &ServiceLifecycle, now: u32, halted: bool| {
-            let runs_anew = now > runs;
-            match (lifecycle.termination_reason(), lifecycle.phase()) {
-                (Some(reason), _) => Some(Err(Some(reason.clone()))),
-                (None, ServicePhase::Running) if runs_anew => Some(Ok(())),
-                // It is over already, by itself: as it should be, or not.
-                (None, ServicePhase::BackingOff) if runs_anew && !halted => {
-                    let has_failed = lifecycle.attempt() > 0;
-                    Some(if has_failed { Err(None) } else { Ok(()) })
-                }
-                _ => None,
-            }
+            restarted(lifecycle, now > runs && !halted)
         };
         let answer = cell.first(|| cell.read_runs(answer)).await;
         answer.map_err(|reason| {
@@ -199,6 +189,24 @@ impl ServiceHandle {
     /// Nothing is lost: call it again.
     pub async fn terminated(&self) -> TerminationReason {
         end(&self.cell()).await
+    }
+}
+
+/// What has come of a restart, once that can be seen: `anew` says that another run has begun since, and not been told
+/// to end. Without a reason, that has failed.
+fn restarted(
+    lifecycle: &ServiceLifecycle,
+    anew: bool,
+) -> Option<Result<(), Option<TerminationReason>>> {
+    match (lifecycle.termination_reason(), lifecycle.phase()) {
+        (Some(reason), _) => Some(Err(Some(reason.clone()))),
+        (None, ServicePhase::Running) if anew => Some(Ok(())),
+        // It is over already, by itself: as it should be, or not.
+        (None, ServicePhase::BackingOff) if anew => {
+            let has_failed = lifecycle.attempt() > 0;
+            Some(if has_failed { Err(None) } else { Ok(()) })
+        }
+        _ => None,
     }
 }
 

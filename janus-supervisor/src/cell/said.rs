@@ -18,7 +18,7 @@ pub(super) struct Said {
     /// What its group wants, if it is in one.
     permit: Option<Permit>,
     /// Somebody wants another run.
-    restart: bool,
+    pub(super) restart: bool,
     /// The run that has said that it is ready.
     ready: u32,
     /// When the present run last said that it is alive.
@@ -56,8 +56,13 @@ impl ServiceCell {
 
     pub(crate) fn say_ready(&self, run: u32) {
         if self.traits.hears {
-            self.hear(run, |said| said.ready = run);
-            self.calls.call(Call::News);
+            let mut is_news = false;
+            self.hear(run, |said| {
+                is_news = std::mem::replace(&mut said.ready, run) != run
+            });
+            if is_news {
+                self.calls.call(Call::News);
+            }
         }
     }
 
@@ -257,7 +262,10 @@ mod tests {
         }
         assert_eq!(cell.run(), 2);
         assert_eq!(cell.stop_reason(), None, "nobody has told it to end");
+        let is_to_end = || cell.read_runs(|_, run, halted| (run, halted)) == (2, true);
+        assert!(is_to_end(), "this is not the run that was wanted");
         assert!(cell.take_wishes().0);
+        assert!(is_to_end());
         assert_eq!(cell.stop_reason(), Some(StopReason::Restart));
     }
 }

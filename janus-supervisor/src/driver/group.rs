@@ -248,7 +248,7 @@ impl Drop for Family {
 struct Report {
     child: usize,
     /// The last permit to run that the child knew of.
-    go: u32,
+    go: u64,
     what: News,
 }
 
@@ -272,7 +272,7 @@ pub(crate) struct Parent {
 impl Parent {
     /// Reports what came of a step, if it is the group's business. `held` is whether the child waits for a permit now,
     /// and `due` when its backoff is over.
-    pub(super) fn report(&self, happened: &[Happening], go: u32, held: bool, due: Option<Instant>) {
+    pub(super) fn report(&self, happened: &[Happening], go: u64, held: bool, due: Option<Instant>) {
         let last = happened.last().map(|last| &last.kind);
         let what = match (last, due) {
             (Some(EventKind::Running), _) => News::Ready,
@@ -289,7 +289,7 @@ impl Parent {
     }
 
     /// Reports that the child's run has been entered, and is ready.
-    pub(super) fn report_ready(&self, go: u32) {
+    pub(super) fn report_ready(&self, go: u64) {
         self.send(go, News::Ready);
     }
 
@@ -298,7 +298,7 @@ impl Parent {
         self.send(0, News::Ended(ChildEnd::of(reason)));
     }
 
-    fn send(&self, go: u32, what: News) {
+    fn send(&self, go: u64, what: News) {
         let child = self.index;
         if self.reports.send(Report { child, go, what }).is_err() {
             // The group's run was dropped, and this child is to end.

@@ -309,6 +309,11 @@ impl Task {
         if let Some(heard) = self.cell.heard() {
             let now = clock::now();
             let next = self.hear(now, heard);
+            if matches!(next, Next::Wait) && !self.rare().turns.goes_on(now) {
+                // A run that calls its own task each time must not keep the thread to itself.
+                self.give_way(cx);
+                return Poll::Pending;
+            }
             return Poll::Ready(self.in_turn(now, next));
         }
         let Some(deadline) = self.decider.deadline() else {

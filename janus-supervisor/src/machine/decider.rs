@@ -399,9 +399,11 @@ impl Decider {
             (State::BackingOff { .. }, Input::Restart) => {
                 self.forget_failures(life, now, step);
                 // Whatever is left of the backoff.
-                let due = life.phase_since();
+                let due = life.phase_since().min(now);
                 self.state = State::BackingOff { due };
-                self.extra_mut().gate.hurry();
+                if let Some(extra) = &mut self.extra {
+                    extra.gate.hurry();
+                }
                 self.restart_if_due(life, due, now, step)
             }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 pub(super) struct Gate {
     permit: Permit,
     /// The permit of the last run that began; 0 if none did, or if none is needed.
-    used: u32,
+    used: u64,
     /// Somebody wants the next run at once, whatever is left of the backoff.
     at_once: bool,
     /// What the limit says, if there is one.

@@ -69,15 +69,15 @@ pub enum Readiness {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Permit {
     /// Up to this number, a run may begin.
-    pub go: u32,
+    pub go: u64,
     /// Up to this number, a run must end, or must not begin. The service has not failed, and waits for the next permit.
-    pub halt: u32,
+    pub halt: u64,
 }
 
 impl Permit {
     /// For a service that needs none, or none any longer.
     pub const OPEN: Self = Self {
-        go: u32::MAX,
+        go: u64::MAX,
         halt: 0,
     };
 }

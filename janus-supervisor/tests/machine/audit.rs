@@ -73,7 +73,7 @@ pub(crate) struct Audited {
     /// The permit before that.
     pub(crate) outdated: Permit,
     /// The permit of the last run.
-    used: u32,
+    used: u64,
     phase: ServicePhase,
     /// The run in progress has been told as running.
     told_running: bool,

@@ -61,7 +61,7 @@ enum In {
     Tick,
     Lost,
     /// Up to which number to go, and up to which to halt.
-    Permit(u32, u32),
+    Permit(u64, u64),
     /// It is its turn.
     Go,
     /// It is its turn in so many milliseconds.

@@ -2,11 +2,11 @@
 
 use super::supervisor;
 use janus_supervisor::{
-    CancellationToken, FailureKind, JanusService, ServiceError, ServiceHandle, ServicePhase,
-    SpawnOptions, TerminationReason, service_fn,
+    CancellationToken, FailureKind, JanusService, Readiness, ServiceError, ServiceHandle,
+    ServicePhase, SpawnOptions, TerminationReason, notify, service_fn,
 };
 use janus_tests::{ms, secs, settle, within_an_hour};
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 
@@ -227,5 +227,47 @@ async fn a_task_that_the_run_has_spawned_is_answered() {
         // The second run of what was restarted asks again, unless the first was answered by then.
         assert!(answers.load(SeqCst) >= 1, "{wish:?}");
         assert_eq!(it.snapshot().last_failure_kind, None::<FailureKind>);
+    }
+}
+
+/// Whatever it asks for each time it is polled, others have their turns, too.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_calls_itself_in_every_poll_leaves_the_thread_to_others() {
+    let asks: [fn(&ServiceHandle); 3] = [
+        |_| notify::ready(),
+        ServiceHandle::request_stop,
+        |me| drop(futures_util::FutureExt::now_or_never(me.restart())),
+    ];
+    for ask in asks {
+        let (supervisor, ..) = supervisor();
+        let me = Arc::new(OnceLock::<ServiceHandle>::new());
+        let others_had_theirs = Arc::new(AtomicBool::new(false));
+        let polls = Arc::new(AtomicU32::new(0));
+        let caller = service_fn("caller", {
+            let (me, over, polls) = (me.clone(), others_had_theirs.clone(), polls.clone());
+            move |_cancel| {
+                let (me, over, polls) = (me.clone(), over.clone(), polls.clone());
+                async move {
+                    while !over.load(SeqCst) && polls.fetch_add(1, SeqCst) < 100_000 {
+                        ask(me.get().ok_or("nobody told me who I am")?);
+                        tokio::task::yield_now().await;
+                    }
+                    Ok(())
+                }
+            }
+        });
+        let options = SpawnOptions::default().with_readiness(Readiness::Notify);
+        let caller = supervisor
+            .spawn_service_with_options(caller, options)
+            .unwrap();
+        me.set(caller).unwrap();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        others_had_theirs.store(true, SeqCst);
+        let polls = polls.load(SeqCst);
+        assert!((2..100).contains(&polls), "polled {polls} times");
+        supervisor.trigger_shutdown();
+        supervisor.wait_for_drain().await;
     }
 }

@@ -123,4 +123,8 @@ fn a_restart_by_hand_is_at_once_whatever_the_clock_says() {
     assert_eq!(it.tell(t0, Input::Start), Command::Run);
     let _wait = it.fail(t0 + S);
     assert_eq!(it.tell(t0, Input::Restart), Command::Run);
+    assert!(
+        !it.decider.has_extras(),
+        "no short cut is open to one that has"
+    );
 }
