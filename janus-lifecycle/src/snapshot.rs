@@ -37,8 +37,8 @@ pub struct ServiceLifecycleSnapshot {
     /// What its run says that it is doing. Filled in by a supervisor.
     #[cfg_attr(feature = "serde", serde(default))]
     pub status: Option<String>,
-    /// Its run blocks its thread, and cannot be dropped. Filled in by a supervisor, for services with a start timeout
-    /// or a watchdog.
+    /// Its run blocks its thread, and cannot be dropped. Filled in by a supervisor, for services with a start timeout or a
+    /// watchdog, and for those that a shutdown has waited for in vain.
     #[cfg_attr(feature = "serde", serde(default))]
     pub stuck: bool,
 }

@@ -68,6 +68,8 @@ pub(crate) struct Shared {
     /// How many wait for a change in some service, and what tells them.
     watchers: AtomicUsize,
     pub(crate) changed: Notify,
+    /// Tells that the runtime's timers may be late.
+    pub(crate) late: Arc<Notify>,
     next_id: AtomicU64,
     seed: u64,
 }
@@ -140,6 +142,7 @@ impl Shared {
             asked: AtomicBool::new(false),
             watchers: AtomicUsize::new(0),
             changed: Notify::new(),
+            late: Arc::default(),
             next_id: AtomicU64::new(0),
             seed: config.seed.unwrap_or_else(random_seed),
         }

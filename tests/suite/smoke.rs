@@ -342,3 +342,100 @@ async fn a_delay_that_is_over_before_it_is_waited_for_is_over() {
     }
     assert_eq!(feed.stop().await, TerminationReason::Cancelled);
 }
+
+/// What wakes from a timer may be polled by the very thread that looks at the timers, and tokio wakes no other for that.
+struct Sleeper {
+    /// It blocks its thread.
+    blocked: mpsc::Receiver<()>,
+    let_go: mpsc::Sender<()>,
+}
+
+/// A service that waits for a while, when it has begun or once it was told to end, and then blocks its thread. In real time, after a
+/// long one, it comes back by itself, lest a failing test should hang.
+fn sleeper(when_told: bool) -> (impl janus_supervisor::JanusService, Sleeper) {
+    let (tell, blocked) = mpsc::channel();
+    let (let_go, go) = mpsc::channel();
+    let go = Arc::new(Mutex::new(go));
+    let service = service_fn("sleeper", move |cancel: CancellationToken| {
+        let (tell, go) = (tell.clone(), Arc::clone(&go));
+        async move {
+            if when_told {
+                cancel.cancelled().await;
+            }
+            tokio::time::sleep(ms(20)).await;
+            tell.send(())?;
+            let go = go.lock().map_err(|_| "poisoned")?;
+            let _let_go_or_not = go.recv_timeout(secs(20));
+            Ok(())
+        }
+    });
+    (service, Sleeper { blocked, let_go })
+}
+
+/// A runtime with so many threads. To be shut down in the background: a test that fails leaves one of them blocked.
+fn with_threads(n: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(n).enable_all().build()
+}
+
+#[test]
+fn a_run_that_blocks_the_thread_of_the_timers_does_not_hold_up_the_drain() {
+    for threads in [1, 2] {
+        let runtime = with_threads(threads).unwrap();
+        runtime.block_on(async {
+            let recorder = Arc::new(Recorder::default());
+            let config = config(&recorder).with_shutdown_timeout(ms(50));
+            let supervisor = JanusSupervisor::new(config.with_abort_timeout(ms(50)));
+            let (service, sleeper) = sleeper(true);
+            let handle = supervisor.spawn_service(service).unwrap();
+            assert!(handle.wait_ready().await);
+            supervisor.trigger_shutdown();
+            let report = supervisor.wait_for_drain().await;
+            assert_eq!(report.stuck, ["sleeper"], "{threads} threads: {report}");
+            assert!(handle.snapshot().stuck, "{threads} threads");
+            sleeper.blocked.recv().unwrap();
+            sleeper.let_go.send(()).unwrap();
+            handle.terminated().await;
+            assert!(!handle.snapshot().stuck);
+        });
+        runtime.shutdown_background();
+    }
+}
+
+#[test]
+fn beside_a_run_that_blocks_the_thread_of_the_timers_others_go_on() {
+    let runtime = with_threads(2).unwrap();
+    runtime.block_on(async {
+        let recorder = Arc::new(Recorder::default());
+        let supervisor = JanusSupervisor::new(config(&recorder));
+        let (service, sleeper) = sleeper(false);
+        let (tell, mut ticks) = unbounded_channel();
+        let ticker = service_fn("ticker", move |_cancel| {
+            let tell = tell.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(ms(5)).await;
+                    tell.send(())?;
+                }
+            }
+        });
+        let blocking = supervisor.spawn_service(service).unwrap();
+        drop(supervisor.spawn_service(ticker).unwrap());
+        let blocked = tokio::task::spawn_blocking(move || {
+            sleeper.blocked.recv().unwrap();
+            sleeper.let_go
+        });
+        let let_go = blocked.await.unwrap();
+        for _ in 0..20 {
+            ticks.recv().await.unwrap();
+        }
+        assert_eq!(
+            blocking.phase(),
+            ServicePhase::Running,
+            "it has come back by itself"
+        );
+        let_go.send(()).unwrap();
+        blocking.terminated().await;
+    });
+    runtime.shutdown_background();
+}

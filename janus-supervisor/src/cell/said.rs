@@ -58,7 +58,7 @@ impl ServiceCell {
         if self.traits.hears {
             let mut is_news = false;
             self.hear(run, |said| {
-                is_news = std::mem::replace(&mut said.ready, run) != run
+                is_news = std::mem::replace(&mut said.ready, run) != run;
             });
             if is_news {
                 self.calls.call(Call::News);

@@ -29,7 +29,7 @@ pub(crate) async fn drain(shared: &Shared) -> DrainReport {
         biased;
         () = shared.empty() => {}
         () = shared.abort.cancelled() => gone(shared).await,
-        () = sleep_until(began.at.checked_add(shared.shutdown_timeout)) => {
+        () = bound(shared, began.at.checked_add(shared.shutdown_timeout)) => {
             shared.abort_all();
             gone(shared).await;
         }
@@ -50,7 +50,23 @@ async fn gone(shared: &Shared) {
     tokio::select! {
         biased;
         () = shared.empty() => {}
-        () = sleep_until(latest) => {}
+        () = bound(shared, latest) => {}
+    }
+}
+
+/// Waits until then, also while a run blocks the thread that looks at the timers.
+async fn bound(shared: &Shared, at: Option<Instant>) {
+    loop {
+        // Made before the look, so that nobody tells between the look and the wait.
+        let late = shared.late.notified();
+        if at.is_some_and(|at| at <= clock::now()) {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = sleep_until(at) => return,
+            () = late => {}
+        }
     }
 }
 
@@ -83,7 +99,11 @@ fn stuck(shared: &Shared) -> Vec<String> {
     let all = shared.registry.all();
     let stuck = all.in_tree_order().into_iter();
     let stuck = stuck.filter(|cell| !cell.is_finished());
-    without_groups(stuck.map(|cell| cell.name.to_string()).collect())
+    let names = without_groups(stuck.map(|cell| cell.name.to_string()).collect());
+    for cell in names.iter().filter_map(|name| shared.registry.get(name)) {
+        cell.set_stuck(true);
+    }
+    names
 }
 
 /// A group is stuck only because of what is inside it.

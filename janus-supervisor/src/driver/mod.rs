@@ -8,6 +8,7 @@ mod panics;
 pub(crate) mod relay;
 mod service;
 pub(crate) mod signals;
+mod sysmon;
 mod task;
 mod timer;
 mod way;
