@@ -164,6 +164,7 @@ impl ServiceHandle {
     ///
     /// # Cancel safety
     /// Nothing is lost: call it again.
+    #[must_use]
     pub async fn wait_for(&self, phase: ServicePhase) -> bool {
         let _watching = self.shared.watch();
         let answer = |lifecycle: &ServiceLifecycle| {
@@ -178,6 +179,7 @@ impl ServiceHandle {
     ///
     /// # Cancel safety
     /// Nothing is lost: call it again.
+    #[must_use]
     pub async fn wait_ready(&self) -> bool {
         self.wait_for(ServicePhase::Running).await
     }

@@ -153,6 +153,7 @@ impl<S: JanusService> ErasedService for S {
 /// ];
 /// assert_eq!(services[1].name(), "two");
 /// ```
+#[must_use = "a service does nothing until it is spawned"]
 pub struct BoxService(Box<dyn ErasedService>);
 
 impl BoxService {
@@ -190,6 +191,7 @@ impl fmt::Debug for BoxService {
 }
 
 /// A service made of a closure: see [`service_fn`].
+#[must_use = "a service does nothing until it is spawned"]
 #[derive(Clone)]
 pub struct ServiceFn<F> {
     /// Until its supervisor takes it.
@@ -231,7 +233,6 @@ where
 
 impl<F> ServiceFn<F> {
     /// Sets which ends of a run are followed by another.
-    #[must_use]
     pub fn with_restart_policy(mut self, policy: RestartPolicy) -> Self {
         self.policy = policy;
         self

@@ -18,7 +18,7 @@ use crate::root::RootGroup;
 use crate::starts::Starts;
 use crate::{
     AutoShutdown, BackoffConfig, CancellationToken, ConfigError, EventKind, Intensity, Observer,
-    ServiceEvent, ServicePhase, SupervisorConfig, SupervisorMetrics, clock,
+    ServiceEvent, ServicePhase, Subscription, SupervisorConfig, SupervisorMetrics, clock,
 };
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     observers: Vec<Arc<dyn Observer>>,
     /// Where subscribers hear of events, once there was one.
     subscribers: OnceLock<broadcast::Sender<ServiceEvent>>,
+    /// How many there are at present.
+    subscriptions: AtomicUsize,
     event_buffer: usize,
     observer_panics: AtomicU64,
     install_signal_handler: bool,
@@ -127,6 +129,7 @@ impl Shared {
             default_backoff: Arc::new(config.default_backoff),
             observers: config.observers,
             subscribers: OnceLock::new(),
+            subscriptions: AtomicUsize::new(0),
             event_buffer: config.event_buffer,
             observer_panics: AtomicU64::new(0),
             install_signal_handler: config.install_signal_handler,
@@ -200,18 +203,24 @@ impl Shared {
     }
 
     /// Another who hears of events, from now on.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<ServiceEvent> {
+    pub(crate) fn subscribe(self: &Arc<Self>) -> Subscription {
         let buffer = self.event_buffer.clamp(1, MOST_EVENTS);
         let sender = self
             .subscribers
             .get_or_init(|| broadcast::Sender::new(buffer));
-        sender.subscribe()
+        self.subscriptions.fetch_add(1, Relaxed);
+        Subscription::new(sender.subscribe(), Arc::downgrade(self))
+    }
+
+    /// One of them does not any more.
+    pub(crate) fn unsubscribe(&self) {
+        self.subscriptions.fetch_sub(1, Relaxed);
     }
 
     /// Whether anybody is told of events, besides the counters.
     #[inline]
     pub(crate) fn is_observed(&self) -> bool {
-        !self.observers.is_empty() || self.subscribers.get().is_some()
+        !self.observers.is_empty() || self.subscriptions.load(Relaxed) > 0
     }
 
     /// Tells everybody. An observer that panics harms only itself.

@@ -259,30 +259,10 @@ impl JanusSupervisor {
         &self.shared().root
     }
 
-    /// The events of all services, from now on, as a stream: for waiting on events. To count them, be an
+    /// The events of all services, from now on, for waiting on them: [`Subscription`]. To count them, be an
     /// [`Observer`](crate::Observer).
-    ///
-    /// ```
-    /// use futures_util::StreamExt;
-    /// use janus_supervisor::{EventKind, JanusSupervisor, service_fn};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let supervisor = JanusSupervisor::with_defaults();
-    /// let mut events = supervisor.subscribe();
-    /// supervisor.spawn_service(service_fn("job", |_cancel| async { Ok(()) }))?;
-    /// while let Some(event) = events.next().await {
-    ///     if let EventKind::Terminated { reason } = &event.kind {
-    ///         assert_eq!(reason.to_string(), "completed");
-    ///         break;
-    ///     }
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        Subscription::new(self.shared().subscribe())
+        self.shared().subscribe()
     }
 
     /// The counters.
@@ -368,6 +348,7 @@ impl JanusSupervisor {
     ///
     /// # Cancel safety
     /// Nothing is lost: call it again.
+    #[must_use]
     pub async fn wait_ready(&self) -> bool {
         let shared = self.shared();
         let _watching = shared.watch();
@@ -380,7 +361,11 @@ impl JanusSupervisor {
             if shared.is_ready() {
                 return true;
             }
-            changed.await;
+            tokio::select! {
+                () = changed => {}
+                // Those who tell of a shutdown by token may have gone with their runtime.
+                () = shared.root.cancelled() => {}
+            }
         }
     }
 

@@ -36,6 +36,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///     Ok(())
 /// });
 /// ```
+#[must_use = "a service does nothing until it is spawned"]
 pub struct BlockingService<F> {
     name: Arc<str>,
     policy: RestartPolicy,
@@ -56,7 +57,6 @@ where
     }
 
     /// Sets which ends of a run are followed by another.
-    #[must_use]
     pub fn with_restart_policy(mut self, policy: RestartPolicy) -> Self {
         self.policy = policy;
         self
@@ -69,6 +69,10 @@ where
 {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn take_name(&mut self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     fn restart_policy(&self) -> RestartPolicy {

@@ -1,5 +1,6 @@
 //! Existing `start_module(Arc<State>)` functions, which poll a shutdown flag on shared state.
 
+use crate::driver::logged;
 use crate::{CancellationToken, JanusService, RestartPolicy, ServiceError};
 use std::fmt;
 use std::pin::pin;
@@ -14,7 +15,8 @@ pub trait ModuleState: Send + Sync + 'static {
     fn is_shutdown_requested(&self) -> bool;
 
     /// Takes note of how a module is; by default, nothing. Told at its start (healthy), at a clean stop (not healthy
-    /// any more: "stopped") and at an error (not healthy, with the error's text).
+    /// any more: "stopped"), at an error (not healthy, with the error's text), at a panic ("panicked") and when its run is
+    /// dropped ("dropped").
     fn report_health(&self, module: &str, healthy: bool, message: Option<&str>) {
         let _ = (module, healthy, message);
     }
@@ -54,6 +56,7 @@ pub trait ModuleState: Send + Sync + 'static {
 ///
 /// let service = ModuleAdapter::on_failure("forward", Arc::new(State::default()), start_module);
 /// ```
+#[must_use = "a service does nothing until it is spawned"]
 pub struct ModuleAdapter<T, F> {
     name: Arc<str>,
     state: Arc<T>,
@@ -105,12 +108,20 @@ where
         &self.name
     }
 
+    fn take_name(&mut self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
     fn restart_policy(&self) -> RestartPolicy {
         self.policy
     }
 
     async fn run(&self, cancel: CancellationToken) -> Result<(), ServiceError> {
-        self.state.report_health(&self.name, true, Some("started"));
+        let mut health = Health {
+            module: self,
+            is_told: false,
+        };
+        health.tell(true, "started");
         let mut module =
             pin!(async { (self.start)(Arc::clone(&self.state)).await.map_err(E::into) });
         let result = tokio::select! {
@@ -122,14 +133,41 @@ where
                 module.await
             }
         };
-        match &result {
-            Ok(()) => self.state.report_health(&self.name, false, Some("stopped")),
-            Err(error) => {
-                let message = error.to_string();
-                self.state.report_health(&self.name, false, Some(&message));
-            }
-        }
+        let how = match &result {
+            Ok(()) => "stopped".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        health.is_told = true;
+        health.tell(false, &how);
         result
+    }
+}
+
+/// How a module is. Also when it panics, or is dropped, it is not healthy any more.
+struct Health<'a, T: ModuleState, F> {
+    module: &'a ModuleAdapter<T, F>,
+    /// How it ended was told.
+    is_told: bool,
+}
+
+impl<T: ModuleState, F> Health<'_, T, F> {
+    fn tell(&self, healthy: bool, message: &str) {
+        let ModuleAdapter { name, state, .. } = self.module;
+        state.report_health(name, healthy, Some(message));
+    }
+}
+
+impl<T: ModuleState, F> Drop for Health<'_, T, F> {
+    fn drop(&mut self) {
+        if !self.is_told {
+            let how = if std::thread::panicking() {
+                "panicked"
+            } else {
+                "dropped"
+            };
+            // Another panic on top of one would end the process.
+            logged(|| self.tell(false, how));
+        }
     }
 }
 
@@ -143,6 +181,7 @@ impl<T, F> fmt::Debug for ModuleAdapter<T, F> {
 }
 
 /// A [`ModuleAdapter`] for the API module: named `api`, and always restarted.
+#[must_use = "a service does nothing until it is spawned"]
 pub struct ApiModuleAdapter<T, F>(ModuleAdapter<T, F>);
 
 impl<T, F, Fut, E> ApiModuleAdapter<T, F>
@@ -167,6 +206,10 @@ where
 {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn take_name(&mut self) -> Arc<str> {
+        self.0.take_name()
     }
 
     fn restart_policy(&self) -> RestartPolicy {

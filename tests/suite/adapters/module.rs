@@ -265,6 +265,31 @@ async fn a_module_that_ignores_the_flag_is_aborted() {
     assert!(state.is_shutdown_requested());
 }
 
+/// Not healthy any more, whichever way it ends.
+#[tokio::test(start_paused = true)]
+async fn a_module_that_panics_or_is_dropped_is_not_healthy() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let state = Arc::new(State::default());
+    let start = |state: Arc<State>| async move {
+        assert!(state.runs.fetch_add(1, SeqCst) > 0, "out of luck");
+        std::future::pending::<anyhow::Result<()>>().await
+    };
+    let module = ModuleAdapter::on_failure("m", Arc::clone(&state), start);
+    let module = supervisor.spawn_service(module).unwrap();
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(module.stop().await, TerminationReason::Aborted);
+    assert_eq!(
+        state.health(),
+        [
+            "m up: started",
+            "m down: panicked",
+            "m up: started",
+            "m down: dropped",
+        ]
+    );
+}
+
 /// `report_health` may be left out.
 #[tokio::test(start_paused = true)]
 async fn a_state_needs_only_its_flag() {

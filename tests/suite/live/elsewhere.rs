@@ -67,6 +67,28 @@ fn every_run_of_a_service_is_on_the_runtime_it_was_given() {
     });
 }
 
+/// Also where those who would tell have gone with the only runtime that services were on.
+#[test]
+fn who_waits_for_a_fleet_to_be_ready_sees_its_token_cancelled() {
+    within_a_minute(|| {
+        let (here, there) = (runtime("here"), runtime("there"));
+        let supervisor = supervisor();
+        let (tell, _told) = unbounded_channel();
+        let lost = there
+            .block_on(async { supervisor.spawn_service(teller("lost", &tell, false)) })
+            .unwrap();
+        drop(there);
+        assert_eq!(lost.termination_reason(), Some(TerminationReason::Aborted));
+        here.block_on(async {
+            let mut ready = std::pin::pin!(supervisor.wait_ready());
+            let is_ready = futures_util::poll!(ready.as_mut());
+            assert!(is_ready.is_pending());
+            supervisor.cancel_token().cancel();
+            assert!(!ready.await);
+        });
+    });
+}
+
 /// A bulkhead: the only thread there is taken, and everything here goes on.
 #[test]
 fn a_service_that_blocks_another_runtime_holds_up_nobody_here() {
