@@ -1,5 +1,6 @@
 //! One failure of a service: its kind, and the error behind it.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt::{self, Display, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -152,11 +153,10 @@ impl Failure {
 impl Drop for Kept {
     #[inline]
     fn drop(&mut self) {
-        // Its place is taken also if it panics. What a destructor's panic carries is of no use to anyone here, and may
-        // panic in turn when it is dropped.
+        // Its place is taken also if it panics. What a destructor's panic carries is of no use to anyone here.
         let dropped = catch_unwind(AssertUnwindSafe(|| self.error = Source::Dropped));
         if let Err(payload) = dropped {
-            std::mem::forget(payload);
+            discard(payload);
         }
     }
 }
@@ -170,6 +170,14 @@ struct Dropped;
 impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ErrorChain(self.error()).fmt(f)
+    }
+}
+
+/// Drops what a panic carried. That is the user's, and may panic in turn when it is dropped; what that carries is left
+/// alone.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(another);
     }
 }
 
@@ -192,15 +200,15 @@ impl Display for ErrorChain<'_> {
         let mut text = String::new();
         let written = catch_unwind(AssertUnwindSafe(|| write_chain(&mut text, self.0)));
         if let Err(payload) = written {
-            std::mem::forget(payload);
+            discard(payload);
             text.push_str("<the error's Display panicked>");
         }
         f.pad(&text)
     }
 }
 
-/// Writes `error` and its sources, outermost first. A source whose text already stands at the end is not repeated: many
-/// errors print their source themselves.
+/// Writes `error` and its sources, outermost first. A source whose text already stands at the end, alone or behind a
+/// colon, is not repeated: many errors print their source themselves.
 fn write_chain(text: &mut String, error: &(dyn Error + 'static)) {
     // `String` never fails to be written to; a `Display` that fails by itself just ends there.
     let append = |text: &mut String, error: &dyn Error| {
@@ -219,7 +227,9 @@ fn write_chain(text: &mut String, error: &(dyn Error + 'static)) {
         text.push_str(": ");
         let start = append(text, error);
         let (before, own) = (&text[..end], &text[start..]);
-        if own.is_empty() || before.ends_with(own) {
+        let rest = before.strip_suffix(own);
+        let is_repeated = rest.is_some_and(|rest| rest.is_empty() || rest.ends_with(": "));
+        if own.is_empty() || is_repeated {
             text.truncate(end);
         }
         source = error.source();
@@ -299,6 +309,10 @@ mod tests {
     #[test]
     fn a_source_that_the_error_prints_itself_is_not_repeated() {
         assert_eq!(shown(chain(&["outer: root", "root"])), "outer: root");
+        assert_eq!(shown(chain(&["root", "root"])), "root");
+        assert_eq!(shown(chain(&["exit code 12", "2"])), "exit code 12: 2");
+        let timeout = chain(&["connection timeout", "timeout"]);
+        assert_eq!(shown(timeout), "connection timeout: timeout");
         assert_eq!(shown(chain(&["outer", ""])), "outer");
     }
 

@@ -153,6 +153,12 @@ impl ServiceLifecycle {
         }
     }
 
+    /// A service of the same name that has just been registered.
+    #[must_use]
+    pub fn anew(&self, now: Instant) -> Self {
+        Self::new(now, Arc::clone(&self.name))
+    }
+
     /// `Starting` -> `Running`.
     ///
     /// # Errors
@@ -179,7 +185,7 @@ impl ServiceLifecycle {
         self.enter(now, State::BackingOff(retry.at))?;
         self.attempt = retry.attempt;
         if let Some(failure) = failure {
-            let _dropped_here = self.record_failure(failure);
+            let _dropped_here = self.count_failure(failure);
         }
         Ok(())
     }
@@ -261,10 +267,16 @@ impl ServiceLifecycle {
         self.enter(now, reason.into())
     }
 
-    /// Counts a failure and keeps it as the last error, without a move: for a failure that ends the service. Answers
-    /// the error that is no longer the last one: dropping it runs the user's code.
+    /// Counts a failure, as one more in a row, and keeps it as the last error, without a move: for a failure that ends the
+    /// service. Answers the error that is no longer the last one: dropping it runs the user's code.
     #[inline]
     pub fn record_failure(&mut self, failure: Failure) -> Option<Failure> {
+        self.attempt = self.attempt.saturating_add(1);
+        self.count_failure(failure)
+    }
+
+    #[inline]
+    fn count_failure(&mut self, failure: Failure) -> Option<Failure> {
         let failures = self.failures.get_or_insert_default();
         failures.counts.record(failure.kind());
         failures.last.replace(failure)
@@ -306,7 +318,7 @@ impl ServiceLifecycle {
 
     /// The service's name.
     #[must_use]
-    pub const fn service_name(&self) -> &Arc<str> {
+    pub fn service_name(&self) -> &str {
         &self.name
     }
 

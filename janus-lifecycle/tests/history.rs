@@ -23,7 +23,13 @@ fn a_new_service_is_starting_for_the_first_time() {
     let name: Arc<str> = Arc::from("feed");
     let feed = ServiceLifecycle::new(t0, Arc::clone(&name));
     assert_eq!(feed.phase(), ServicePhase::Starting);
-    assert!(Arc::ptr_eq(feed.service_name(), &name), "a name is shared");
+    assert_eq!(feed.service_name(), "feed");
+    let same = feed.anew(t0);
+    assert!(
+        std::ptr::eq(feed.service_name(), &*name),
+        "a name is shared"
+    );
+    assert!(std::ptr::eq(same.service_name(), &*name));
     assert_eq!((feed.start_count(), feed.attempt()), (1, 0));
     assert_eq!(feed.total_failures(), 0);
     assert_eq!(feed.last_error(), None);
@@ -117,7 +123,7 @@ fn a_failure_that_ends_the_service_is_counted_and_an_error_on_the_way_out_is_onl
     let t0 = t0();
     let mut feed = ServiceLifecycle::new(t0, "feed");
     feed.record_failure(Failure::new(FailureKind::Error, "broken"));
-    assert_eq!(feed.total_failures(), 1);
+    assert_eq!((feed.total_failures(), feed.attempt()), (1, 1));
     assert_eq!(
         feed.last_failure().map(Failure::kind),
         Some(FailureKind::Error)

@@ -175,6 +175,8 @@ impl Model {
             }
             Call::Terminate(reason) => self.reason = Some(reason.clone()),
             Call::RecordFailure(kind) => {
+                self.attempt += 1;
+                self.retry = self.retry.map(|(at, _)| (at, self.attempt));
                 self.failures.push(*kind);
                 self.last_error = Some(*kind);
             }

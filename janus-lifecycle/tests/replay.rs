@@ -43,7 +43,7 @@ fn after(t0: Instant, kinds: impl IntoIterator<Item = EventKind>) -> ServiceLife
 fn a_replay_begins_with_the_registration_and_with_nothing_else() {
     let t0 = t0();
     let feed = ServiceLifecycle::from_event(&event(t0, EventKind::Registered)).unwrap();
-    assert_eq!(&**feed.service_name(), "feed");
+    assert_eq!(feed.service_name(), "feed");
     assert_eq!(
         (feed.phase(), feed.created_at()),
         (ServicePhase::Starting, t0)

@@ -10,6 +10,7 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// Why a run failed: any error at all, and whether it is worth another try.
@@ -155,8 +156,11 @@ impl PanicError {
             Err(payload) => match payload.downcast::<&'static str>() {
                 Ok(text) => (*text).to_owned(),
                 Err(payload) => {
-                    // A value of the user's: its `Drop` may panic, and then that panic's value may, and so on.
-                    std::mem::forget(payload);
+                    // A value of the user's: its `Drop` may panic, and then that panic's value may, and so on: that one
+                    // is left alone.
+                    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                        std::mem::forget(another);
+                    }
                     "with a value that is not text".to_owned()
                 }
             },

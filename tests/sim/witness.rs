@@ -66,7 +66,7 @@ impl Witness {
             None => {
                 let seen = lock(&self.seen);
                 let mut known = seen.services.values().rev();
-                let known = known.find(|it| **it.told.service_name() == *name)?;
+                let known = known.find(|it| *it.told.service_name() == *name)?;
                 known.handle.clone()
             }
         }

@@ -205,6 +205,25 @@ async fn state_in_the_service_survives_the_panic_of_a_run() {
     scene.end(&[]).await;
 }
 
+/// A crash loop must not keep what each of its panics carries.
+#[tokio::test(start_paused = true)]
+async fn what_a_panic_carries_is_dropped_with_it() {
+    let scene = Scene::new();
+    let carried = Arc::new("a lot");
+    let service = service_fn("carries", {
+        let carried = Arc::clone(&carried);
+        move |_cancel| {
+            let carried = Arc::clone(&carried);
+            async move { panic_any(carried) }
+        }
+    });
+    let handle = scene.supervisor.spawn_service(service).unwrap();
+    assert_eq!(handle.terminated().await.as_str(), "circuit_breaker_open");
+    scene.supervisor.remove_service("carries").unwrap();
+    assert_eq!(Arc::strong_count(&carried), 1);
+    scene.end(&[]).await;
+}
+
 /// A hundred services that panic in the same moment, again and again.
 #[tokio::test(start_paused = true)]
 async fn a_crowd_of_panics_harms_nobody_else() {

@@ -266,6 +266,8 @@ impl Task {
     }
 
     fn wait_for_leftovers(&mut self, of: Left) {
+        // Whoever looks at the token can end with the run. The next one gets another.
+        self.cell.cancel_run();
         let cell = Arc::clone(&self.cell);
         let gone = Box::pin(async move { cell.released().await });
         self.rare().leftovers = Some(Leftovers { of, gone });

@@ -66,7 +66,7 @@ impl ServiceMachine {
     #[must_use]
     pub fn anew(&self, now: Instant, seed: u64) -> Self {
         Self {
-            lifecycle: ServiceLifecycle::new(now, Arc::clone(self.lifecycle.service_name())),
+            lifecycle: self.lifecycle.anew(now),
             decider: self.decider.anew(now, seed),
             next_seq: 0,
         }

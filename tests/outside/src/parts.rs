@@ -111,7 +111,7 @@ pub fn lifecycle() -> Result<(), TransitionError> {
     assert!(!feed.phase().is_alive());
     feed.transition_to_terminated(at(10), TerminationReason::Cancelled)?;
     assert!(feed.phase().is_terminal());
-    assert_eq!(&**feed.service_name(), "feed");
+    assert_eq!(feed.service_name(), "feed");
     assert_eq!((feed.start_count(), feed.total_failures()), (2, 1));
     assert_eq!(feed.last_error().as_deref(), Some("reset by peer"));
     assert_eq!(

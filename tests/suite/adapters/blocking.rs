@@ -3,8 +3,8 @@
 
 use janus_supervisor::adapters::BlockingService;
 use janus_supervisor::{
-    FailureKind, JanusService, JanusSupervisor, Readiness, RestartPolicy, ServiceError,
-    ServiceHandle, ServicePhase, SpawnOptions, StopReason, TerminationReason, notify,
+    CancellationToken, FailureKind, JanusService, JanusSupervisor, Readiness, RestartPolicy,
+    ServiceError, ServiceHandle, ServicePhase, SpawnOptions, StopReason, TerminationReason, notify,
 };
 use janus_tests::{Recorder, Script, config, ms, secs};
 use std::error::Error;
@@ -113,6 +113,79 @@ async fn its_thread_says_that_it_is_ready_and_is_told_why_it_is_to_stop() {
     assert_eq!(worker.snapshot().status.as_deref(), Some("at work"));
     assert_eq!(worker.stop().await, TerminationReason::Cancelled);
     assert_eq!(told.recv().await, Some(Some(StopReason::Stop)));
+}
+
+/// Also where nobody wants the service to stop: its thread looks at its token, and comes back.
+#[tokio::test]
+async fn a_run_that_fails_a_check_is_told_to_end_and_runs_again() {
+    for is_watched in [true, false] {
+        let recorder = Arc::new(Recorder::default());
+        let supervisor = JanusSupervisor::new(config(&recorder));
+        let (tell, mut told) = unbounded_channel();
+        let runs = AtomicU32::new(0);
+        let worker = BlockingService::new("worker", move |cancel| {
+            let is_first = runs.fetch_add(1, SeqCst) == 0;
+            tell.send(())?;
+            if is_watched || !is_first {
+                notify::ready();
+            }
+            while !is_first && !cancel.is_cancelled() {
+                notify::heartbeat();
+                std::thread::yield_now();
+            }
+            Handle::current().block_on(cancel.cancelled());
+            Ok(())
+        });
+        let options = SpawnOptions::default().with_readiness(Readiness::Notify);
+        let options = if is_watched {
+            options.with_watchdog(ms(100))
+        } else {
+            options.with_start_timeout(ms(100))
+        };
+        let worker = supervisor
+            .spawn_service_with_options(worker, options)
+            .unwrap();
+        for _ in 0..2 {
+            let begun = tokio::time::timeout(secs(60), told.recv()).await;
+            assert_eq!(begun, Ok(Some(())));
+        }
+        assert_eq!(worker.snapshot().total_failures, 1);
+        assert_eq!(worker.stop().await, TerminationReason::Cancelled);
+    }
+}
+
+/// What a run has beside it ends with it.
+#[tokio::test]
+async fn a_run_that_fails_beside_its_thread_has_that_end_and_runs_again() {
+    struct Both(UnboundedSender<()>);
+    impl JanusService for Both {
+        fn name(&self) -> &str {
+            "both"
+        }
+        async fn run(&self, cancel: CancellationToken) -> Result<(), ServiceError> {
+            self.0.send(())?;
+            let blocks = |cancel: CancellationToken| {
+                Handle::current().block_on(cancel.cancelled());
+                Ok(())
+            };
+            let one_half = BlockingService::new("half", blocks);
+            tokio::select! {
+                end = one_half.run(cancel.clone()) => end,
+                () = tokio::time::sleep(ms(20)) => Err("the other half failed".into()),
+            }
+        }
+    }
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let (tell, mut told) = unbounded_channel();
+    let both = supervisor.spawn_service(Both(tell)).unwrap();
+    for _ in 0..3 {
+        let begun = tokio::time::timeout(secs(60), told.recv()).await;
+        assert_eq!(begun, Ok(Some(())));
+    }
+    let last_error = both.snapshot().last_error;
+    assert_eq!(last_error.as_deref(), Some("the other half failed"));
+    both.stop().await;
 }
 
 /// Errors, panics and clean ends are judged as those of any other service.

@@ -100,13 +100,10 @@ impl Outcome {
         self
     }
 
+    /// So many in a row.
     pub(super) fn failures(mut self, failures: u32) -> Self {
         self.failures = failures;
-        self
-    }
-
-    fn attempt(mut self, attempt: u32) -> Self {
-        self.attempt = attempt;
+        self.attempt = failures;
         self
     }
 
@@ -313,7 +310,6 @@ fn tripped() -> Outcome {
     .error("boom")
     .failures(3)
     .starts(3)
-    .attempt(2)
 }
 
 row! {
@@ -427,7 +423,6 @@ fn stopped_while_waiting() -> Outcome {
     )
     .error("boom")
     .failures(1)
-    .attempt(1)
 }
 
 row! {

@@ -258,8 +258,9 @@ impl Decider {
     ) -> Result<(), TransitionError> {
         let attempt = self.retries.attempt();
         let retry = Retry::after(now, delay, attempt);
-        life.transition_to_backing_off(now, retry, None)?;
+        // First, because it knows only that there is one more in a row.
         count(life, failure, step);
+        life.transition_to_backing_off(now, retry, None)?;
         tell(step, life, Counted::Otherwise, || EventKind::BackingOff {
             attempt,
             delay,
