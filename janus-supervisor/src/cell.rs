@@ -52,6 +52,8 @@ pub(crate) struct ServiceCell {
     begun: AtomicBool,
     /// Somebody has waited for `changed`.
     awaited: AtomicBool,
+    /// It starts after others, or others after it.
+    related: AtomicBool,
 }
 
 /// What else there is to a service.
@@ -138,6 +140,7 @@ impl ServiceCell {
             calls: Calls::new(),
             begun: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
+            related: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
         }
     }
@@ -315,6 +318,17 @@ impl ServiceCell {
         snapshot.status = status.map(|(_, text)| (*text).to_owned());
         snapshot.stuck = self.stuck.load(Ordering::Relaxed) && !self.is_finished();
         snapshot
+    }
+
+    /// Notes that it has to do with others: from now on, its task says when it is up.
+    pub(crate) fn set_related(&self) {
+        self.related.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it starts after others, or others after it.
+    #[inline]
+    pub(crate) fn is_related(&self) -> bool {
+        self.related.load(Ordering::SeqCst)
     }
 
     /// The number of the present run, or of the last.

@@ -2,9 +2,9 @@
 
 use super::sleep_until;
 use crate::clock;
-use crate::registry::is_inside;
 use crate::report::{DrainReport, ShutdownCause};
 use crate::shared::{Began, Shared};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// Waits until no service is left. Once a shutdown has begun, it has two bounds: at `shutdown_timeout` what is left is
@@ -108,8 +108,13 @@ fn stuck(shared: &Shared) -> Vec<String> {
 
 /// A group is stuck only because of what is inside it.
 fn without_groups(names: Vec<String>) -> Vec<String> {
-    let is_cause = |name: &&String| !names.iter().any(|other| is_inside(other, name));
-    names.iter().filter(is_cause).cloned().collect()
+    let groups_of = |name: &str| {
+        let ends = name.match_indices('/').map(|(end, _)| end);
+        ends.map(|end| name[..end].to_owned()).collect::<Vec<_>>()
+    };
+    let groups: HashSet<String> = names.iter().flat_map(|name| groups_of(name)).collect();
+    let is_cause = |name: &String| !groups.contains(name);
+    names.into_iter().filter(is_cause).collect()
 }
 
 /// For a task that must end with the fleet: ready when a shutdown has begun and no service is left.

@@ -227,7 +227,7 @@ impl Task {
     /// The run has been polled for the first time: now it is ready, unless it has yet to say so.
     #[inline]
     pub(super) fn entered(&mut self) {
-        if self.decider.has_extras() || self.shared.has_relations() {
+        if self.decider.has_extras() || self.shared.has_relations(&self.cell) {
             self.tell_entered();
         }
     }
@@ -385,7 +385,7 @@ impl Task {
     #[inline]
     fn again(&mut self, end: RunEnd) -> Result<Next, RunEnd> {
         let cell = &self.cell;
-        if !cell.policy.retries() || cell.is_called() || self.shared.has_relations() {
+        if !cell.policy.retries() || cell.is_called() || self.shared.has_relations(&self.cell) {
             return Err(end);
         }
         match end {

@@ -18,6 +18,8 @@ struct Node {
     id: u64,
     after: Vec<Arc<str>>,
     before: BTreeSet<Arc<str>>,
+    /// Those of them that await it. (Perhaps once more than is true: one that has begun anew may await others.)
+    awaited_by: BTreeSet<Arc<str>>,
     /// Those it is after that have neither been up nor ended since it was spawned.
     awaits: BTreeSet<Arc<str>>,
     /// It was told to start, or needs nobody to tell it.
@@ -59,6 +61,10 @@ impl StartOrder {
     /// # Errors
     /// [`Cycle`] if one of them is to start after it.
     pub(crate) fn check(&self, name: &str, after: &[Dependency]) -> Result<(), Cycle> {
+        // Whoever nobody is after is in no circle, and need not look how far back the others go.
+        if self.may_stop(name) && after.iter().all(|on| *on.name != *name) {
+            return Ok(());
+        }
         // How each was come by, the way back to where the search began.
         let mut seen: BTreeMap<&str, Option<&str>> = BTreeMap::new();
         let mut ahead: Vec<&str> = Vec::new();
@@ -121,6 +127,7 @@ impl StartOrder {
             // Its end may have been told by now.
             let is_over = node.ended || node.id > dependency.id;
             if !dependency.up && !is_over {
+                node.awaited_by.insert(Arc::clone(name));
                 awaits.insert(Arc::clone(&dependency.name));
             }
             names.push(dependency.name);
@@ -180,6 +187,11 @@ impl StartOrder {
         }
     }
 
+    /// Whether a service of this name is in it.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.nodes.contains_key(name)
+    }
+
     /// Whether nobody is left who started after it.
     pub(crate) fn may_stop(&self, name: &str) -> bool {
         self.nodes
@@ -199,13 +211,10 @@ impl StartOrder {
 
     /// Those that have waited for `name`, and wait for nobody else: from now on, they have been told.
     fn waiting_for(&mut self, name: &str) -> Vec<(Arc<str>, u64)> {
-        let is_waiting = |who: &&Arc<str>| self.nodes.get(*who).is_some_and(|node| !node.started);
-        let before = self.nodes.get(name).map(|node| &node.before);
-        let waiting = before.into_iter().flatten().filter(is_waiting);
-        let waiting: Vec<_> = waiting.map(Arc::clone).collect();
+        let awaited_by = self.nodes.get_mut(name).map(|node| &mut node.awaited_by);
         let mut may_start = Vec::new();
-        for who in waiting {
-            if let Some(node) = self.nodes.get_mut(&who) {
+        for who in awaited_by.map(std::mem::take).unwrap_or_default() {
+            if let Some(node) = self.nodes.get_mut(&who).filter(|node| !node.started) {
                 node.awaits.remove(name);
                 if node.awaits.is_empty() {
                     node.started = true;
@@ -223,6 +232,7 @@ impl Node {
             id,
             after: Vec::new(),
             before: BTreeSet::new(),
+            awaited_by: BTreeSet::new(),
             awaits: BTreeSet::new(),
             started: true,
             ended: false,

@@ -36,7 +36,7 @@ impl Shared {
     /// Takes in a service of the supervisor's own that was just registered, and has no task yet.
     #[inline]
     pub(crate) fn adopt(&self, cell: &ServiceCell, after: Vec<Dependency>) {
-        if self.has_relations() || !after.is_empty() {
+        if self.root_group.is_some() || self.has_order.load(SeqCst) || !after.is_empty() {
             self.relate(cell, after);
         }
         // The shutdown may have asked all others before this one was there.
@@ -62,13 +62,26 @@ impl Shared {
         if !self.has_order.load(SeqCst) {
             return;
         }
-        let awaited = after.iter().map(|on| (Arc::clone(&on.name), on.id));
+        let awaited = after.iter().map(|on| {
+            let cell = self.this(&(Arc::clone(&on.name), on.id));
+            if let Some(cell) = &cell {
+                cell.set_related();
+            }
+            (Arc::clone(&on.name), on.id, cell)
+        });
         let awaited: Vec<_> = awaited.collect();
-        let freed = self.order().add(&cell.name, cell.id, after);
+        let freed = {
+            let mut order = self.order();
+            let freed = order.add(&cell.name, cell.id, after);
+            if order.has(&cell.name) {
+                cell.set_related();
+            }
+            freed
+        };
         self.go_on(freed);
         // They may have come up in between, or be over, and then nobody else says so.
-        for (name, id) in awaited {
-            match self.registry.get(&name).filter(|on| on.id == id) {
+        for (name, id, on) in awaited {
+            match on {
                 Some(on) if on.is_finished() => self.leaves_order(&name, id),
                 Some(on) => {
                     if on.read(ServiceLifecycle::phase) == ServicePhase::Running {
@@ -81,10 +94,10 @@ impl Shared {
         }
     }
 
-    /// Whether the supervisor's own services have anything to do with one another.
+    /// Whether a service of the supervisor's own has anything to do with others.
     #[inline]
-    pub(crate) fn has_relations(&self) -> bool {
-        self.root_group.is_some() || self.has_order.load(SeqCst)
+    pub(crate) fn has_relations(&self, cell: &ServiceCell) -> bool {
+        self.root_group.is_some() || cell.is_related()
     }
 
     /// A service of the supervisor's own has become ready: whoever waits for it may start.
@@ -153,5 +166,36 @@ impl Shared {
     /// The very service, if it is still there: another may have its name.
     fn this(&self, (name, id): &(Arc<str>, u64)) -> Option<Arc<ServiceCell>> {
         self.registry.get(name).filter(|cell| cell.id == *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Traits;
+    use crate::{RestartPolicy, SupervisorConfig, clock};
+
+    /// All others go on without the lock of the order.
+    #[test]
+    fn only_those_that_start_after_others_and_those_others_have_to_do_with_anybody() {
+        let shared = Shared::new(SupervisorConfig::default());
+        let spawn = |id: u64, name: &str, after: &[&ServiceCell]| {
+            let (policy, traits) = (RestartPolicy::default(), Traits::default());
+            let cell = ServiceCell::new(clock::now(), name.into(), id, policy, traits);
+            let cell = Arc::new(cell);
+            assert!(shared.registry.insert(Arc::clone(&cell)).is_ok());
+            let on = |on: &&ServiceCell| Dependency {
+                name: Arc::clone(&on.name),
+                id: on.id,
+                up: false,
+            };
+            shared.adopt(&cell, after.iter().map(on).collect());
+            cell
+        };
+        let [db, before] = [spawn(0, "db", &[]), spawn(1, "before", &[])];
+        let api = spawn(2, "api", &[&db]);
+        let behind = spawn(3, "behind", &[]);
+        let related = [&db, &before, &api, &behind].map(|cell| shared.has_relations(cell));
+        assert_eq!(related, [true, false, true, false]);
     }
 }

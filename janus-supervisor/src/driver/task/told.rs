@@ -71,7 +71,7 @@ impl Task {
             if is_ready() {
                 parent.report_ready(self.decider.permit().go);
             }
-        } else if self.shared.has_relations() && is_ready() {
+        } else if self.shared.has_relations(&self.cell) && is_ready() {
             self.shared.is_up(&self.cell);
         }
     }
@@ -79,7 +79,7 @@ impl Task {
     /// Whether others have to know what happens to it.
     #[inline]
     fn has_company(&self) -> bool {
-        self.parent().is_some() || self.shared.has_relations()
+        self.parent().is_some() || self.shared.has_relations(&self.cell)
     }
 
     /// Tells whatever the service is in what it has to know.
