@@ -67,6 +67,34 @@ fn every_run_of_a_service_is_on_the_runtime_it_was_given() {
     });
 }
 
+/// Though the only thread there cannot see to that itself.
+#[test]
+fn a_service_that_blocks_the_only_thread_of_another_runtime_is_shown_as_stuck() {
+    within_a_minute(|| {
+        let (here, there) = (runtime("here"), runtime("there"));
+        here.block_on(async {
+            let supervisor = supervisor();
+            let (let_go, go) = mpsc::channel::<()>();
+            let go = Arc::new(Mutex::new(go));
+            let blocks = service_fn("blocks", move |_cancel| {
+                let go = Arc::clone(&go);
+                async move { Ok(go.lock().map_err(|_| "poisoned")?.recv()?) }
+            });
+            let options = SpawnOptions::default().on(there.handle().clone());
+            let watched = options.with_watchdog(std::time::Duration::from_millis(100));
+            let blocks = supervisor
+                .spawn_service_with_options(blocks, watched)
+                .unwrap();
+            while !blocks.snapshot().stuck {
+                tokio::task::yield_now().await;
+            }
+            let_go.send(()).unwrap();
+            blocks.terminated().await;
+            assert!(!blocks.snapshot().stuck);
+        });
+    });
+}
+
 /// Also where those who would tell have gone with the only runtime that services were on.
 #[test]
 fn who_waits_for_a_fleet_to_be_ready_sees_its_token_cancelled() {

@@ -227,6 +227,8 @@ async fn a_hung_run_whose_thread_does_not_return_is_stuck_until_it_does() {
     push(550).await;
     assert!(!it.snapshot().stuck, "it has just been told");
     push(500).await;
+    assert!(!it.snapshot().stuck, "it may only have had no time");
+    push(100).await;
     let snapshot = it.snapshot();
     assert!(snapshot.stuck);
     assert_eq!(
