@@ -8,7 +8,8 @@ use std::time::Duration;
 ///
 /// The n-th consecutive failure waits `min(max_delay, base_delay * 2^(n-1))`, then [`Jitter`] is applied. The circuit
 /// breaker opens **on** the `max_retries`-th failure inside the window (a supervisor's restart intensity, by contrast,
-/// tolerates its maximum and gives up one later, as Erlang/OTP does).
+/// tolerates its maximum and gives up one later, as Erlang/OTP does). With [`Jitter::Decorrelated`], each delay grows from
+/// the one before it instead, at most to `base_delay * 3^n`.
 ///
 /// ```
 /// use janus_backoff::BackoffConfig;
@@ -114,7 +115,8 @@ impl BackoffConfig {
         self.max_retries > 0
     }
 
-    /// The longest that the first `n` delays can be: what they are without jitter, and a bound for what jitter draws.
+    /// The longest that the first `n` delays can be: what they are without jitter, and a bound for what jitter draws (with
+    /// [`Jitter::Decorrelated`], `base_delay * 3^n`).
     #[must_use]
     pub fn preview(&self, n: u32) -> Vec<Duration> {
         (1..=n).map(|attempt| self.ceiling(attempt)).collect()

@@ -6,7 +6,7 @@
 //! 2. A delay is at least `min(1 ms, base_delay)`, unless `initial_delay` or `max_delay` is shorter.
 //! 3. The breaker opens exactly on the `max_retries`-th failure inside the window; while it is half-open, on the first.
 //! 4. Memory is bounded by `max_retries` instants; without a breaker there are none.
-//! 5. The same config, seed and calls give the same answers.
+//! 5. The same config, seed and calls give the same results.
 
 use crate::jitter::uniform;
 use crate::random::SplitMix64;
@@ -79,7 +79,7 @@ impl BackoffState {
         self.cooled_down_at()
     }
 
-    /// Clears attempts and window if the run that began last has lasted the cooldown period. Answers whether it cleared
+    /// Clears attempts and window if the run that began last has lasted the cooldown period. Returns whether it cleared
     /// anything. For a run that is up, or has ended this very moment.
     #[inline]
     pub fn maybe_reset_on_cooldown(&mut self, now: Instant) -> bool {
@@ -90,7 +90,7 @@ impl BackoffState {
         due
     }
 
-    /// A run has failed: counts it, and answers what to do.
+    /// A run has failed: counts it, and returns what to do.
     ///
     /// A run that lasted the cooldown period should first be given to
     /// [`maybe_reset_on_cooldown`](Self::maybe_reset_on_cooldown).
@@ -111,9 +111,9 @@ impl BackoffState {
         BackoffAction::Retry(self.draw())
     }
 
-    /// As [`next_backoff`](Self::next_backoff) where that clearly answers a delay of zero, and faster: for a crash loop
+    /// As [`next_backoff`](Self::next_backoff) where that clearly returns a delay of zero, and faster: for a crash loop
     /// without a delay. Everywhere else, and where the run may have lasted the cooldown period, it changes nothing, and
-    /// answers `false`.
+    /// returns `false`.
     #[inline]
     pub fn retry_at_once(&mut self, now: Instant) -> bool {
         let config = &*self.config;

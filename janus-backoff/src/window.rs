@@ -22,7 +22,7 @@ impl SlidingWindow {
         }
     }
 
-    /// Records an event and answers how many there are inside the period, itself included: at most `limit`.
+    /// Records an event and returns how many there are inside the period, itself included: at most `limit`.
     ///
     /// A `now` before the last event counts as that event's time. A `limit` of 0 records nothing.
     pub fn record(&mut self, now: Instant, period: Duration, limit: u32) -> u32 {
@@ -37,7 +37,7 @@ impl SlidingWindow {
         self.len()
     }
 
-    /// Records an event if there are clearly less than `limit` of them inside the period then, and answers whether.
+    /// Records an event if there are clearly less than `limit` of them inside the period then, and returns whether.
     /// Otherwise nothing has changed, and [`record`](Self::record) knows. Counts nothing, and forgets what is too old
     /// only when it needs the room.
     #[inline]

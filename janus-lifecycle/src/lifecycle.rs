@@ -123,7 +123,7 @@ impl State {
 
 /// The life of one service, from its registration to its end.
 ///
-/// Every transition takes the current time as its first argument and answers [`TransitionError`] if the table does not
+/// Every transition takes the current time as its first argument and returns [`TransitionError`] if the table does not
 /// allow it, in which case nothing has changed.
 #[derive(Debug, Clone)]
 pub struct ServiceLifecycle {
@@ -205,7 +205,7 @@ impl ServiceLifecycle {
     /// at once. As [`transition_to_backing_off`](Self::transition_to_backing_off) with a delay of zero,
     /// [`transition_to_restarting`](Self::transition_to_restarting) and
     /// [`transition_to_running`](Self::transition_to_running), and faster: the failure takes the memory of the last
-    /// one, unless somebody else has that. Answers the error that is no longer the last one.
+    /// one, unless somebody else has that. Returns the error that is no longer the last one.
     ///
     /// # Errors
     /// [`TransitionError`] from any other phase; the failure is then not counted.
@@ -268,7 +268,7 @@ impl ServiceLifecycle {
     }
 
     /// Counts a failure, as one more in a row, and keeps it as the last error, without a move: for a failure that ends the
-    /// service. Answers the error that is no longer the last one: dropping it runs the user's code.
+    /// service. Returns the error that is no longer the last one: dropping it runs the user's code.
     #[inline]
     pub fn record_failure(&mut self, failure: Failure) -> Option<Failure> {
         self.attempt = self.attempt.saturating_add(1);
@@ -283,7 +283,7 @@ impl ServiceLifecycle {
     }
 
     /// Keeps an error as the last one without counting a failure: what a service returns after it was asked to stop.
-    /// Answers the one before it.
+    /// Returns the one before it.
     pub fn keep_error(&mut self, failure: Failure) -> Option<Failure> {
         self.failures.get_or_insert_default().last.replace(failure)
     }

@@ -41,7 +41,7 @@ impl RestartPolicy {
     /// Every policy.
     pub const ALL: [Self; 3] = [Self::Always, Self::OnFailure, Self::Never];
 
-    /// What this policy answers to a run that ended like that.
+    /// What this policy says of a run that ended like that.
     #[must_use]
     pub const fn after(self, exit: &Exit) -> AfterExit {
         match (self, exit) {
@@ -53,7 +53,7 @@ impl RestartPolicy {
         }
     }
 
-    /// Whether it answers [`AfterExit::BackOff`] to a run that failed.
+    /// Whether it says [`AfterExit::BackOff`] of a run that failed.
     #[must_use]
     #[inline]
     pub const fn retries(self) -> bool {

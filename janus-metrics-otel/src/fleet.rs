@@ -137,7 +137,7 @@ impl Fleet {
         &self.bounds
     }
 
-    /// Takes note of one event, and answers whether it is counted anywhere.
+    /// Takes note of one event, and returns whether it is counted anywhere.
     pub(crate) fn count(&self, event: &ServiceEvent) -> bool {
         let hash = self.hasher.hash_one(&*event.service);
         let mut shard = self.shard(hash);

@@ -63,7 +63,7 @@ instruments! {
     UPTIME: Histogram "uptime", "uptime_seconds", "s", &["service"],
         "How long runs lasted.";
     BACKOFF_DELAY: Histogram "backoff_delay", "backoff_delay_seconds", "s", &["service"],
-        "How long services waited before they were run again.";
+        "How long backoffs before another run were to be, as drawn.";
 }
 
 /// From milliseconds to a week: a crash loop and a steady service both fall inside.

@@ -91,7 +91,7 @@ impl PrometheusExporterBuilder {
 }
 
 impl PrometheusExporter {
-    /// The content type of what [`render`](Self::render) answers.
+    /// The content type of what [`render`](Self::render) returns.
     pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
     /// An exporter with the default settings.

@@ -12,7 +12,6 @@ mod said;
 pub(crate) use calls::{Call, Heard};
 
 use crate::driver::logged;
-
 use crate::machine::{Command, Decider, Shortcut, Step};
 use crate::notify::StopReason;
 use crate::{
@@ -156,7 +155,7 @@ impl ServiceCell {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For the service's own task only (invariant 1): has it decided what follows, and answers the token of the run
+    /// For the service's own task only (invariant 1): has it decided what follows, and returns the token of the run
     /// that begins, if one does.
     ///
     /// # Errors
@@ -182,7 +181,7 @@ impl ServiceCell {
         Ok((step.command == Command::Run).then(|| self.begin_run(inner)))
     }
 
-    /// For the service's own task only: takes the short cut to its first run, and answers the token of that.
+    /// For the service's own task only: takes the short cut to its first run, and returns the token of that.
     ///
     /// # Errors
     /// As `decide`.
@@ -202,7 +201,7 @@ impl ServiceCell {
         }
     }
 
-    /// For the service's own task only: takes the short cut from a failure to the run that follows at once, and answers
+    /// For the service's own task only: takes the short cut from a failure to the run that follows at once, and returns
     /// the token of that, and the error that is no longer the last one.
     ///
     /// # Errors
@@ -229,7 +228,7 @@ impl ServiceCell {
         }
     }
 
-    /// For the service's own task only: takes the short cut from a stop to the end, and answers the error that is no
+    /// For the service's own task only: takes the short cut from a stop to the end, and returns the error that is no
     /// longer the last one.
     ///
     /// # Errors
@@ -361,7 +360,7 @@ impl ServiceCell {
         self.calls.wake(task);
     }
 
-    /// Notes whether the run blocks its thread. Answers whether that is new.
+    /// Notes whether the run blocks its thread. Returns whether that is new.
     pub(crate) fn set_stuck(&self, stuck: bool) -> bool {
         self.stuck.swap(stuck, Ordering::Relaxed) != stuck
     }
@@ -449,7 +448,7 @@ impl ServiceCell {
         self.until(|| !self.is_held()).await;
     }
 
-    /// The task is about to be over: answers how the service has ended, and drops its token if that has done its work.
+    /// The task is about to be over: returns how the service has ended, and drops its token if that has done its work.
     /// Another may be in the hands of what a run has left behind, to be cancelled with all others.
     pub(crate) fn end(&self) -> End {
         let (end, used) = {
@@ -466,7 +465,7 @@ impl ServiceCell {
         end
     }
 
-    /// Notes that the task is over. Answers whether the service was removed before, so that this is the last of it.
+    /// Notes that the task is over. Returns whether the service was removed before, so that this is the last of it.
     #[must_use]
     pub(crate) fn set_finished(&self) -> bool {
         self.calls.end();
@@ -475,7 +474,7 @@ impl ServiceCell {
         before & REMOVED != 0
     }
 
-    /// Notes that the registry has forgotten the service. Answers whether the task was over before, so that this is the
+    /// Notes that the registry has forgotten the service. Returns whether the task was over before, so that this is the
     /// last of it.
     #[must_use]
     pub(crate) fn set_removed(&self) -> bool {

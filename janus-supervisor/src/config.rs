@@ -127,8 +127,9 @@ impl SupervisorConfig {
     /// [`Readiness::Notify`]: give such services a [start timeout](SpawnOptions::with_start_timeout), so that none
     /// keeps its place for ever. Without it a run is ready when it has been polled once.
     ///
-    /// A service that waits for its place is starting, or backing off beyond its delay. A stop does not wait. One that
-    /// is given a place on a runtime that nobody drives keeps it. Each start then takes a lock that all services share.
+    /// A service that waits for its place is starting, or backing off beyond its delay. A stop does not wait. A service
+    /// whose runtime is not driven keeps the place that it was given. Each start then takes a lock that all services
+    /// share.
     #[must_use]
     pub fn with_max_concurrent_starts(mut self, starts: usize) -> Self {
         self.max_concurrent_starts = Some(starts);

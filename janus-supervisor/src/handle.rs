@@ -73,7 +73,7 @@ impl ServiceHandle {
     }
 
     /// Asks it to stop, and waits until it has: at once during a backoff, otherwise within its grace, after which it is
-    /// dropped; one that blocks a thread ends when that returns. Answers why it terminated, which may be something else
+    /// dropped; one that blocks a thread ends when that returns. Returns why it terminated, which may be something else
     /// if it had terminated before.
     ///
     /// Repeating it is harmless. A service that stops itself this way waits for itself, and is dropped when its grace
@@ -87,16 +87,17 @@ impl ServiceHandle {
         end(&cell).await
     }
 
-    /// Ends the present run, or the backoff, and begins another run at once; answers when that is running, or has ended
+    /// Ends the present run, or the backoff, and begins another run at once; returns when that is running, or has ended
     /// without a failure. Earlier failures are forgotten, also by its breaker. In a group nobody else restarts, and
-    /// nothing is counted; if its siblings are restarting, it comes up with them. Under
-    /// [`Readiness::Notify`](crate::Readiness::Notify) it is running when the run has said that it is ready, which may
-    /// be never.
+    /// nothing is counted; if its siblings are restarting, it comes up with them, and a backoff under a strategy that
+    /// restarts siblings is the group's, and goes on. Under [`Readiness::Notify`](crate::Readiness::Notify) it is
+    /// running when the run has said that it is ready, which may be never.
     ///
     /// A service that its breaker has terminated begins anew, as if it had been removed and spawned once more with the
     /// same value and settings: start count 1, a new [`id`](Self::id), and all its handles follow. Its value is kept
     /// for that until it is removed, its name is used again, or the shutdown begins; a value that holds a supervisor
-    /// keeps the fleet alive for as long. Not so ephemeral services, nor those in a group: restart the group.
+    /// keeps the fleet alive for as long. This does not apply to ephemeral
+    /// services, nor to those in a group: restart the group instead.
     ///
     /// A service that restarts itself this way waits for itself: its run is dropped when the grace is over, which is no
     /// failure, and the next begins.
@@ -139,7 +140,7 @@ impl ServiceHandle {
         })
     }
 
-    /// Asks it to stop, waits until it has, and has the supervisor forget it. Answers its last state. Repeating it is
+    /// Asks it to stop, waits until it has, and has the supervisor forget it. Returns its last state. Repeating it is
     /// harmless. A service must not remove itself this way: it would wait for itself until its grace is over, and stay
     /// registered; [`SpawnOptions::ephemeral`](crate::SpawnOptions::ephemeral) is for that.
     ///
@@ -158,7 +159,7 @@ impl ServiceHandle {
         }
     }
 
-    /// Waits until it is in this phase. Answers whether it is: once it has terminated, it will be in no other.
+    /// Waits until it is in this phase. Returns whether it is: once it has terminated, it will be in no other.
     ///
     /// A phase that lasts for a moment only may be missed.
     ///
@@ -175,7 +176,7 @@ impl ServiceHandle {
         cell.first(|| cell.read(answer)).await
     }
 
-    /// Waits until it is running, which includes ready. Answers whether it is: once it has terminated, it will never be.
+    /// Waits until it is running, which includes ready. Returns whether it is: once it has terminated, it will never be.
     ///
     /// # Cancel safety
     /// Nothing is lost: call it again.

@@ -123,12 +123,12 @@
 //! `tracing_subscriber::fmt::init()`, there are none. What the panic hook says of a panic is not among them: by default
 //! it prints each to the standard error.
 //!
-//! | what | level |
-//! |------|-------|
-//! | a service gave up | error |
-//! | a failure (at most one a minute for each service, with the number of those left out), a service that had to be dropped | warn |
-//! | the first run, a recovery, the end | info |
-//! | all else, failures in between included | debug |
+//! | level | what |
+//! |-------|------|
+//! | error | a service gave up, failed for good, or blocks its thread; an observer panicked |
+//! | warn | a failure (at most one a minute for each service, with the number of those left out); an error after a stop; a breaker that is half-open later; a service that had to be dropped, or whose drop panicked; a second signal |
+//! | info | the first run, a recovery, the end; a service that no longer blocks its thread; the shutdown's beginning and end |
+//! | debug | all else, failures in between included |
 //!
 //! # The crates
 //!
@@ -148,8 +148,8 @@
 //! Services run on the tokio runtime that they are spawned in, which needs its time driver and, for signals, its I/O driver
 //! (`enable_all`). Time is tokio's: under a paused clock, tests of restarts take no time at all.
 //!
-//! Beside a runtime of several threads there is one more, `janus-sysmon`, which wakes another when a run blocks the one that
-//! waits for timers and signals. A runtime whose threads are all blocked notices neither.
+//! Beside a runtime of several threads there is one more, `janus-sysmon`, which wakes another when a run blocks the one
+//! that waits for timers and signals. A runtime whose threads are all blocked notices neither.
 
 pub mod adapters;
 mod cell;

@@ -1,11 +1,4 @@
-//! What happened, as log lines that an operator would want.
-//!
-//! | what                                   | level |
-//! |----------------------------------------|-------|
-//! | the service gave up                    | error |
-//! | a failure (at most one a minute for each service), a service that had to be dropped | warn |
-//! | first run, recovery, the end           | info  |
-//! | all else, failures in between included | debug |
+//! What happened, as log lines that an operator would want: the table of levels is in the crate's documentation.
 //!
 //! A crash loop therefore costs one line a minute, which says how many failures were left out since the one before it.
 

@@ -38,8 +38,8 @@ pub fn ready() {
     with_current(|cell| cell.say_ready(cell.run()));
 }
 
-/// Says that this run is alive: the [watchdog](crate::SpawnOptions::with_watchdog) begins to wait anew. Costs two reads
-/// and a write.
+/// Says that this run is alive: the [watchdog](crate::SpawnOptions::with_watchdog) begins to wait anew. Costs a look
+/// at the clock, and the service's own lock twice.
 pub fn heartbeat() {
     with_current(|cell| cell.say_alive(cell.run()));
 }

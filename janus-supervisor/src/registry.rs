@@ -26,7 +26,7 @@ pub(crate) struct Removed {
 }
 
 impl Registry {
-    /// Registers a service, and answers the terminated one of the same name that it takes the place of, behind what was
+    /// Registers a service, and returns the terminated one of the same name that it takes the place of, behind what was
     /// inside it.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl Registry {
         Ok(replaced.map_or_else(Vec::new, |old| with_inside(&mut cells, old)))
     }
 
-    /// Registers a group and all in it, or nothing, and answers the terminated ones that they take the place of.
+    /// Registers a group and all in it, or nothing, and returns the terminated ones that they take the place of.
     ///
     /// # Errors
     /// The name that is in use by a service that has not terminated, and its phase.
@@ -67,7 +67,7 @@ impl Registry {
         Ok(replaced)
     }
 
-    /// Puts the next life of a service in its place, and answers the value that it was to begin with; unless another
+    /// Puts the next life of a service in its place, and returns the value that it was to begin with; unless another
     /// has the place, or there is no value.
     pub(crate) fn succeed(
         &self,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// How the services ended: what [`wait_for_drain`](crate::JanusSupervisor::wait_for_drain) answers.
+/// How the services ended: what [`wait_for_drain`](crate::JanusSupervisor::wait_for_drain) returns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -97,7 +97,7 @@ impl fmt::Display for ShutdownCause {
 }
 
 /// What began the shutdown and how it went: what
-/// [`run_until_shutdown`](crate::JanusSupervisor::run_until_shutdown) answers.
+/// [`run_until_shutdown`](crate::JanusSupervisor::run_until_shutdown) returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -34,7 +34,7 @@ impl RootGroup {
         self.counts().0.add(significant);
     }
 
-    /// A service has ended. Answers the cause of the shutdown that this is, if it is one.
+    /// A service has ended. Returns the cause of the shutdown that this is, if it is one.
     pub(crate) fn ended(&self, significant: bool, end: ChildEnd) -> Option<ShutdownCause> {
         let remaining = &mut self.counts().0;
         let done = remaining.end(significant, end);
@@ -47,7 +47,7 @@ impl RootGroup {
         })
     }
 
-    /// A service is to run again. Answers whether that is once too often; `because` says what led to it.
+    /// A service is to run again. Returns whether that is once too often; `because` says what led to it.
     pub(crate) fn is_exceeded(
         &self,
         now: Instant,

@@ -34,10 +34,10 @@ pub trait JanusService: Send + Sync + 'static {
     /// Asked once, when the service is spawned.
     fn name(&self) -> &str;
 
-    /// The name, for the supervisor to keep. Called once at the spawn in place of [`name`](Self::name), after all else;
-    /// not for children of groups, which may be made anew. A service that has its name in an `Arc` can give that away
-    /// and save a copy: nobody calls [`name`](Self::name) after that, and it may answer an empty string from then on,
-    /// also in [`run`](Self::run).
+    /// The name, for the supervisor to keep. Called once at the spawn in place of [`name`](Self::name), after
+    /// [`restart_policy`](Self::restart_policy). Not called for services in groups, which are made anew whenever their
+    /// group runs again. A service that has its name in an `Arc` can give that away and save a copy: nobody calls
+    /// [`name`](Self::name) after that, and it may answer an empty string from then on, also in [`run`](Self::run).
     fn take_name(&mut self) -> Arc<str> {
         self.name().into()
     }

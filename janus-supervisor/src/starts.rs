@@ -32,7 +32,7 @@ impl Starts {
         self.limit().give_back(turn, now);
     }
 
-    /// A place for this service, or one in the queue; answers whether it is the former. Otherwise the service hears
+    /// A place for this service, or one in the queue; returns whether it is the former. Otherwise the service hears
     /// when it is.
     pub(crate) fn enter(&self, cell: &Arc<ServiceCell>) -> (Ticket, bool) {
         self.limit().enter(Arc::clone(cell))

@@ -12,7 +12,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::ReusableBoxFuture;
 
-/// The events of all services, from the subscription on: what [`subscribe`](crate::JanusSupervisor::subscribe) answers.
+/// The events of all services, from the subscription on: what [`subscribe`](crate::JanusSupervisor::subscribe) returns.
 ///
 /// Those of one service come in order. A subscriber that does not keep up slows nobody down: it loses the oldest, and
 /// [`missed`](Self::missed) says how many; the numbers of the events (`seq`) show where. The stream ends when the

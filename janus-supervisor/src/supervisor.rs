@@ -112,7 +112,7 @@ impl JanusSupervisor {
         }
     }
 
-    /// All of a spawn that is the same for every type of service. Answers what is to run it, and where.
+    /// All of a spawn that is the same for every type of service. Returns what is to run it, and where.
     fn register(
         &self,
         name: Arc<str>,
@@ -230,7 +230,7 @@ impl JanusSupervisor {
         Some(self.handle(cell))
     }
 
-    /// Forgets a terminated service, and answers its last state. Its name is free either way.
+    /// Forgets a terminated service, and returns its last state. Its name is free either way.
     ///
     /// # Errors
     /// [`RemoveError`]: there is no such service, or it has not terminated.
@@ -246,7 +246,7 @@ impl JanusSupervisor {
         Ok(removed.cell.snapshot(clock::now()))
     }
 
-    /// Forgets all terminated services, and answers how many there were.
+    /// Forgets all terminated services, and returns how many there were.
     pub fn remove_terminated(&self) -> usize {
         let removed = self.shared().registry.remove_terminated();
         self.shared().tell_removed(&removed);
@@ -344,7 +344,7 @@ impl JanusSupervisor {
     }
 
     /// Waits until [`is_ready`](Self::is_ready), which a service that has failed for good prevents until it is removed.
-    /// Answers `false` if the shutdown begins instead.
+    /// Returns `false` if the shutdown begins instead.
     ///
     /// # Cancel safety
     /// Nothing is lost: call it again.

@@ -60,7 +60,7 @@ impl Drop for Entered<'_> {
 
 /// Calls `act` with the service whose run is being polled on this thread, if one is.
 pub(crate) fn with_current<R>(act: impl FnOnce(&Arc<ServiceCell>) -> R) -> Option<R> {
-    // Not within the borrow: what `act` wakes may be other people's code.
+    // Put back before `act` is called: what that wakes may be other people's code, and ask again.
     let current = CURRENT
         .try_with(|current| {
             let cell = current.take();

@@ -145,7 +145,7 @@ impl Task {
         }
     }
 
-    /// The task is polled. Answers what is to begin now: what was put off until then, or the first run.
+    /// The task is polled. Returns what is to begin now: what was put off until then, or the first run.
     #[inline]
     pub(super) fn begin_turn(&mut self) -> Next {
         match &mut self.rare {
@@ -380,7 +380,7 @@ impl Task {
         })
     }
 
-    /// Has another run follow at once where a run has failed and nobody wants anything else. Answers the end where that
+    /// Has another run follow at once where a run has failed and nobody wants anything else. Returns the end where that
     /// is not so.
     #[inline]
     fn again(&mut self, end: RunEnd) -> Result<Next, RunEnd> {

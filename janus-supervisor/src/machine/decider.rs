@@ -176,7 +176,7 @@ impl Decider {
         }
     }
 
-    /// Takes note of what the limit says. Answers whether it was asked.
+    /// Takes note of what the limit says. Returns whether it was asked.
     fn hear(&mut self, turn: Turn) -> bool {
         let extra = self.extra.as_mut();
         extra.is_some_and(|extra| extra.gate.hear(turn))

@@ -68,7 +68,7 @@ impl Gate {
         self.turn.is_some()
     }
 
-    /// Takes note of what the limit says. Answers whether it was asked: what comes unasked is stale, and changes nothing.
+    /// Takes note of what the limit says. Returns whether it was asked: what comes unasked is stale, and changes nothing.
     pub(super) fn hear(&mut self, turn: Turn) -> bool {
         let is_asking = self.is_asking();
         if is_asking {

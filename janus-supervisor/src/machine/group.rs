@@ -128,7 +128,7 @@ enum State {
 
 /// The decisions about one group.
 ///
-/// The same inputs give the same answers. Each input costs amortised constant time, however large the group.
+/// The same inputs give the same results. Each input costs amortised constant time, however large the group.
 #[derive(Debug, Clone)]
 pub struct GroupMachine {
     strategy: Strategy,

@@ -71,7 +71,7 @@ impl<W> StartLimit<W> {
         }
     }
 
-    /// Takes a place, or one in the queue; answers whether it is the former.
+    /// Takes a place, or one in the queue; returns whether it is the former.
     pub(crate) fn enter(&mut self, who: W) -> (Ticket, bool) {
         let ticket = self.next;
         self.next = Ticket(ticket.0 + 1);
@@ -84,7 +84,7 @@ impl<W> StartLimit<W> {
         (ticket, is_free)
     }
 
-    /// Gives up a place, or one in the queue. Answers who has a place now for that.
+    /// Gives up a place, or one in the queue. Returns who has a place now for that.
     pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<(Ticket, W)> {
         if self.queue.remove(&ticket).is_some() {
             return None;

@@ -93,7 +93,7 @@ impl StartOrder {
         Ok(())
     }
 
-    /// Takes in a service, and ends the one before it of the same name, if that has not been told. Answers who may go
+    /// Takes in a service, and ends the one before it of the same name, if that has not been told. Returns who may go
     /// on now, the service itself among them if it comes after others and may start at once.
     ///
     /// If another has come in since the [`check`](Self::check) that is to start after this one, this one is after
@@ -144,7 +144,7 @@ impl StartOrder {
     }
 
     /// This service has taken the place of the name: if the end of the one before it has not been told, it is now.
-    /// Answers as [`end`](Self::end) does.
+    /// As [`end`](Self::end) does.
     fn replace(&mut self, name: &str, id: u64) -> Freed {
         match self.nodes.get(name).map(|node| node.id) {
             Some(old) if old < id => self.end(name, old),
@@ -152,7 +152,7 @@ impl StartOrder {
         }
     }
 
-    /// A service has become ready. Answers who may start now.
+    /// A service has become ready. Returns who may start now.
     pub(crate) fn up(&mut self, name: &str, id: u64) -> Vec<(Arc<str>, u64)> {
         match self.nodes.get(name) {
             Some(node) if node.id == id => self.waiting_for(name),
@@ -160,7 +160,7 @@ impl StartOrder {
         }
     }
 
-    /// A service has ended. Answers who may start now, and who may stop now.
+    /// A service has ended. Returns who may start now, and who may stop now.
     pub(crate) fn end(&mut self, name: &str, id: u64) -> Freed {
         let after = match self.nodes.get_mut(name) {
             Some(node) if node.id == id && !node.ended => {
@@ -263,7 +263,7 @@ mod tests {
         which.iter().map(|(name, _)| &**name).collect()
     }
 
-    /// Takes in one that frees nobody else. Answers whether it may start at once.
+    /// Takes in one that frees nobody else. Returns whether it may start at once.
     fn add(order: &mut StartOrder, name: &str, id: u64, after: Vec<Dependency>) -> bool {
         let is_last = after.is_empty();
         let freed = order.add(&name.into(), id, after);

@@ -1,4 +1,4 @@
-//! What the machine of a service is told, and what it answers.
+//! What the machine of a service is told, and what it returns.
 
 use super::tally::{Counted, Tally};
 use arrayvec::ArrayVec;

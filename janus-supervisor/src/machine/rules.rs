@@ -75,7 +75,7 @@ impl Intensity {
         Self::new(u32::MAX, Duration::MAX)
     }
 
-    /// Records a restart. Answers whether it is one too many.
+    /// Records a restart. Returns whether it is one too many.
     pub(crate) fn is_exceeded_by(&self, window: &mut SlidingWindow, now: Instant) -> bool {
         let Some(limit) = self.max_restarts.checked_add(1) else {
             return false; // nothing to remember
@@ -191,7 +191,7 @@ impl Remaining {
         self.significant += significant as usize;
     }
 
-    /// A child has ended. Answers whether the work is done with that.
+    /// A child has ended. Returns whether the work is done with that.
     pub(crate) fn end(&mut self, significant: bool, end: ChildEnd) -> bool {
         self.all -= 1;
         self.significant -= usize::from(significant);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// A service's lifecycle, together with the decisions about it.
 ///
-/// The same configuration, seed and inputs give the same answers: a whole history can be replayed.
+/// The same configuration, seed and inputs give the same results: a whole history can be replayed.
 #[derive(Debug)]
 pub struct ServiceMachine {
     lifecycle: ServiceLifecycle,

@@ -92,7 +92,7 @@ mod tests {
         Stack,
     }
 
-    /// Lets so many loops take turns, each restart as long as that, and answers how long the rounds were.
+    /// Lets so many loops take turns, each restart as long as that, and returns how long the rounds were.
     fn rounds(loops: &mut [Turns], order: Order, restart: Duration, n: usize) -> Vec<Duration> {
         let mut now = clock::now();
         let mut round = || {

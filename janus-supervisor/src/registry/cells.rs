@@ -81,7 +81,7 @@ impl Places {
         Arc::make_mut(chunk).get_mut(place % CHUNK)?.take()
     }
 
-    /// Closes the gaps. Answers where each has gone.
+    /// Closes the gaps. Returns where each has gone.
     fn close_gaps(&mut self) -> Vec<u32> {
         let mut moved = Vec::with_capacity(self.len());
         for chunk in std::mem::take(&mut self.0) {
@@ -146,7 +146,7 @@ impl Cells {
         self.places.get(at.place)
     }
 
-    /// Puts a cell behind all others. Answers the one of the same name that it takes the place of, if that is
+    /// Puts a cell behind all others. Returns the one of the same name that it takes the place of, if that is
     /// `replaceable`.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ impl Retries {
         }
     }
 
-    /// A run has failed. Where nothing is clearer than that the next follows at once, answers `true`. Otherwise nothing
+    /// A run has failed. Where nothing is clearer than that the next follows at once, returns `true`. Otherwise nothing
     /// has changed.
     #[inline]
     pub(super) fn retry_at_once(&mut self, now: Instant) -> bool {
@@ -91,7 +91,7 @@ impl Retries {
         self.tried()?.trial_after()
     }
 
-    /// A run has ended cleanly. Answers how long to wait for the next.
+    /// A run has ended cleanly. Returns how long to wait for the next.
     pub(super) fn record_clean_exit(&mut self) -> Duration {
         match self {
             Self::Untried { config, .. } => config.base_delay,

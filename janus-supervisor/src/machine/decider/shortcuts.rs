@@ -66,7 +66,7 @@ impl Decider {
 
     /// A run has failed, and the next follows at once, as in a crash loop without a delay: the same as
     /// [`Input::Exited`](crate::machine::Input::Exited) and, in the same moment,
-    /// [`Input::Tick`](crate::machine::Input::Tick). Answers the error that is no longer the last one: dropping it runs
+    /// [`Input::Tick`](crate::machine::Input::Tick). Returns the error that is no longer the last one: dropping it runs
     /// the user's code.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Decider {
 
     /// A run has ended that was asked to, before that was decided: the same as
     /// [`Input::Stop`](crate::machine::Input::Stop) and, in the same moment,
-    /// [`Input::Exited`](crate::machine::Input::Exited). Answers as [`again`](Self::again).
+    /// [`Input::Exited`](crate::machine::Input::Exited). Returns as [`again`](Self::again).
     ///
     /// # Errors
     /// As [`decide`](Self::decide).
