@@ -72,6 +72,8 @@ pub enum EventKind {
     Restarting,
     /// A run has lasted the cooldown period: earlier failures no longer count.
     Recovered,
+    /// Somebody wants the service to run anew: earlier failures no longer count, as after systemd's `reset-failed`.
+    Reset,
     /// The circuit breaker has opened.
     BreakerOpened {
         /// Failures inside the breaker's window.
@@ -103,6 +105,7 @@ impl EventKind {
             Self::Terminated { .. } => Some(ServicePhase::Terminated),
             Self::RunEnded { .. }
             | Self::Recovered
+            | Self::Reset
             | Self::BreakerOpened { .. }
             | Self::Removed => None,
         }

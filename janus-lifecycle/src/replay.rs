@@ -42,7 +42,7 @@ impl ServiceLifecycle {
                 self.transition_to_backing_off(at, Retry::after(at, *delay, *attempt), None)
             }
             EventKind::Restarting => self.transition_to_restarting(at),
-            EventKind::Recovered => {
+            EventKind::Recovered | EventKind::Reset => {
                 self.record_recovery();
                 Ok(())
             }

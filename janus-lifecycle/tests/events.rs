@@ -31,6 +31,7 @@ fn an_event_that_is_a_transition_has_a_phase() {
         ),
         (EventKind::Restarting, Some(ServicePhase::Starting)),
         (EventKind::Recovered, None),
+        (EventKind::Reset, None),
         (
             EventKind::BreakerOpened {
                 failures: 3,

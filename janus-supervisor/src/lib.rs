@@ -127,7 +127,7 @@
 //! |-------|------|
 //! | error | a service gave up, failed for good, or blocks its thread; an observer panicked |
 //! | warn | a failure (at most one a minute for each service, with the number of those left out); an error after a stop; a breaker that is half-open later; a service that had to be dropped, or whose drop panicked; a second signal |
-//! | info | the first run, a recovery, the end; a service that no longer blocks its thread; the shutdown's beginning and end |
+//! | info | the first run, a recovery, a reset (by a restart by hand), the end; a service that no longer blocks its thread; the shutdown's beginning and end |
 //! | debug | all else, failures in between included |
 //!
 //! # The crates

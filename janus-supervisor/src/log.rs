@@ -68,6 +68,7 @@ pub(crate) fn step(service: &str, now: Instant, happened: &[Happening], failures
                 }
             }
             EventKind::Recovered => tracing::info!(service, run, "service recovered"),
+            EventKind::Reset => tracing::info!(service, run, "service reset"),
             EventKind::Stopping => tracing::debug!(service, run, "service stopping"),
             EventKind::Terminated { reason } => match reason {
                 TerminationReason::Completed | TerminationReason::Cancelled => {

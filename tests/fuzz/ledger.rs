@@ -34,7 +34,7 @@ impl Ledger {
                     RunOutcome::Failed(_) => must_open = self.fail(now),
                     _ => {}
                 },
-                EventKind::Recovered => {
+                EventKind::Recovered | EventKind::Reset => {
                     (self.attempt, self.half_open) = (0, false);
                     self.failures.clear();
                 }

@@ -68,6 +68,7 @@ fn short(kind: &EventKind) -> String {
         EventKind::BackingOff { attempt, delay } => format!("backing off #{attempt} for {delay:?}"),
         EventKind::Restarting => "restarting".into(),
         EventKind::Recovered => "recovered".into(),
+        EventKind::Reset => "reset".into(),
         EventKind::BreakerOpened {
             failures,
             max_retries,

@@ -64,7 +64,7 @@ impl Observer for Tally {
                 RunOutcome::Aborted => 4,
                 _ => return,
             },
-            EventKind::Recovered => 5,
+            EventKind::Recovered | EventKind::Reset => 5,
             EventKind::BreakerOpened { .. } => 6,
             EventKind::Terminated { reason } => match reason {
                 TerminationReason::Completed => 7,

@@ -163,7 +163,7 @@ async fn a_restart_begins_another_run_at_once_and_forgets_failures() {
         [
             "0 run 1 failed (error): x",
             "0 run 1 backing off #1 for 100ms",
-            "50 run 1 recovered",
+            "50 run 1 reset",
             "50 run 2 restarting",
             "50 run 2 running",
             "50 run 2 cancelled",

@@ -269,8 +269,14 @@ impl Audited {
                     if !self.to_forget {
                         return Err("recovered from nothing".into());
                     }
-                    if was == Known::Starting && input != In::Restart {
-                        return Err("recovered, and was not even ready".into());
+                    if was == Known::Starting || input == In::Restart {
+                        return Err("recovered, and was not even ready, or was reset".into());
+                    }
+                    self.to_forget = false;
+                }
+                EventKind::Reset => {
+                    if !self.to_forget || input != In::Restart {
+                        return Err("reset for nothing".into());
                     }
                     self.to_forget = false;
                 }

@@ -52,7 +52,7 @@ fn a_gated_service_without_a_permit_forgets_its_failures_and_waits() {
     assert_eq!(
         played(&mut machine, t0, OnFailure, &script)[2..],
         [
-            "50 Restart: wait | 1 recovered",
+            "50 Restart: wait | 1 reset",
             "51 Restart: wait",
             "106 Tick: wait",
         ]
@@ -88,11 +88,11 @@ fn a_gated_service_with_a_permit_begins_at_once() {
             "0 Permit(1, 0): run | 1 running",
             "5 Fail: wait | 1 failed with error boom after 5, backing off #1 100",
             "10 Permit(2, 0): wait until 105",
-            "20 Restart: run | 1 recovered, 2 restarting, running",
+            "20 Restart: run | 1 reset, 2 restarting, running",
             "30 Fail: wait | 2 failed with error boom after 10, backing off #1 100",
             // Taken back before it was used.
             "31 Permit(3, 3): wait",
-            "32 Restart: wait | 2 recovered",
+            "32 Restart: wait | 2 reset",
         ],
     );
 }

@@ -143,6 +143,7 @@ fn event(kind: &EventKind) -> String {
         }
         EventKind::Restarting => "restarting".into(),
         EventKind::Recovered => "recovered".into(),
+        EventKind::Reset => "reset".into(),
         EventKind::BreakerOpened {
             failures,
             max_retries,

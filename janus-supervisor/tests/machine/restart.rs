@@ -68,7 +68,7 @@ fn earlier_failures_are_forgotten() {
             "100 Tick: run until 10100 | 2 restarting, running",
             "100 Fail: wait until 300 | 2 failed with error boom after 0, backing off #2 200",
             "300 Tick: run until 10300 | 3 restarting, running",
-            "310 Restart: stop until 340 | 3 recovered",
+            "310 Restart: stop until 340 | 3 reset",
             "315 Fail: wait until 315 | 3 cancelled with boom after 15, backing off #0 0",
             "315 Tick: run | 4 restarting, running",
             // The third within the window, were it not for the restart.
@@ -101,7 +101,7 @@ fn a_failure_that_only_the_breaker_remembers_is_forgotten_too() {
     assert_eq!(
         told[7..],
         [
-            "400 Restart: stop until 430 | 4 recovered",
+            "400 Restart: stop until 430 | 4 reset",
             "400 Clean: wait until 400 | 4 cancelled after 0, backing off #0 0",
             "400 Tick: run | 5 restarting, running",
             "400 Fail: wait until 500 | 5 failed with error boom after 0, backing off #1 100",
@@ -138,7 +138,7 @@ fn a_half_open_breaker_is_closed() {
     assert_eq!(
         told[7..],
         [
-            "5310 Restart: stop until 5340 | 4 recovered",
+            "5310 Restart: stop until 5340 | 4 reset",
             "5310 Clean: wait until 5310 | 4 cancelled after 10, backing off #0 0",
             "5310 Tick: run | 5 restarting, running",
             "5320 Fail: wait until 5420 | 5 failed with error boom after 10, backing off #1 100",
@@ -161,7 +161,7 @@ fn a_backoff_is_over() {
         &[
             "0 Start: run | 1 running",
             "5 Fail: wait until 105 | 1 failed with error boom after 5, backing off #1 100",
-            "50 Restart: run | 1 recovered, 2 restarting, running",
+            "50 Restart: run | 1 reset, 2 restarting, running",
             "105 Tick: wait",
             "110 Fail: wait until 210 | 2 failed with error boom after 60, backing off #1 100",
         ],
@@ -183,7 +183,7 @@ fn a_backoff_is_over() {
         &[
             "0 Start: run until 4",
             "3 Fail: wait until 103 | 1 failed with error boom after 3, backing off #1 100",
-            "50 Restart: run until 54 | 1 recovered, 2 restarting",
+            "50 Restart: run until 54 | 1 reset, 2 restarting",
             "52 Ready: wait until 55 | 2 running",
         ],
     );
@@ -342,7 +342,7 @@ fn a_run_that_is_failing_is_not_restarted() {
             "4 Tick: fail with start_timeout",
             "5 Restart: wait",
             "6 Failed(StartTimeout): wait until 106 | 1 failed with start_timeout late after 6, backing off #1 100",
-            "7 Restart: run until 11 | 1 recovered, 2 restarting",
+            "7 Restart: run until 11 | 1 reset, 2 restarting",
         ],
     );
 }

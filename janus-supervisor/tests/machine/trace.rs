@@ -511,7 +511,7 @@ fn a_restart_by_hand_after_a_clean_exit_forgets_the_failures_before_it() {
             "5 Fail: wait until 105 | 1 failed with error boom after 5, backing off #1 100",
             "105 Tick: run until 10105 | 2 restarting, running",
             "110 Clean: wait until 210 | 2 completed after 5, backing off #0 100",
-            "120 Restart: run | 2 recovered, 3 restarting, running",
+            "120 Restart: run | 2 reset, 3 restarting, running",
         ],
     );
 }
@@ -524,7 +524,7 @@ fn a_restart_by_hand_forgets_the_attempts_of_a_service_without_a_breaker() {
     assert_eq!(
         played(&mut machine, t0, OnFailure, &script)[2..],
         [
-            "20 Restart: run | 1 recovered, 2 restarting, running",
+            "20 Restart: run | 1 reset, 2 restarting, running",
             "30 Fail: wait until 130 | 2 failed with error boom after 10, backing off #1 100",
         ]
     );

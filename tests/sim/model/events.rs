@@ -99,6 +99,7 @@ impl Model<'_> {
                 self.begin(id)
             }
             EventKind::Recovered => self.recovered(id),
+            EventKind::Reset => self.reset(id),
             EventKind::Stopping => self.stopping(id),
             EventKind::Removed => {
                 self.life_mut(id)?.is_removed = true;
@@ -231,11 +232,18 @@ impl Model<'_> {
         let cooldown = ms(life.backoff().cooldown);
         let run = life.present.as_ref();
         let lasted = run.and_then(|run| run.running.map(|up| up.max(run.began + cooldown)));
-        let has_lasted = lasted == Some(now) && life.failures.has_any();
-        let is_wanted =
-            life.restart_asked == Some(now) && life.failures.counts_any(now, life.backoff());
-        if !has_lasted && !is_wanted {
+        if lasted != Some(now) || !life.failures.has_any() {
             return Err("there is nothing to recover from, or not now".to_owned());
+        }
+        life.failures.forget();
+        Ok(())
+    }
+
+    fn reset(&mut self, id: u64) -> Verdict {
+        let now = self.now;
+        let life = self.life_mut(id)?;
+        if life.restart_asked != Some(now) || !life.failures.counts_any(now, life.backoff()) {
+            return Err("nobody wants it to run anew, or there is nothing to forget".to_owned());
         }
         life.failures.forget();
         Ok(())

@@ -191,7 +191,7 @@ async fn a_restart_by_hand_closes_it() {
     assert_eq!(
         recorder.trace_of("it", t0)[9..],
         [
-            "1000 run 2 recovered",
+            "1000 run 2 reset",
             "1000 run 3 restarting",
             "1000 run 3 running",
             "1050 run 3 failed (error): c",

@@ -255,6 +255,7 @@ async fn events_replay_to_the_snapshot_at_every_moment_of_random_histories() {
         "Running",
         "Restarting",
         "Recovered",
+        "Reset",
         "BreakerOpened",
         "Stopping",
         "Removed",

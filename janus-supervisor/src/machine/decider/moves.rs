@@ -177,7 +177,7 @@ impl Decider {
         if self.retries.have_failed(now) {
             self.retries.reset();
             life.record_recovery();
-            tell(step, life, Counted::Otherwise, || EventKind::Recovered);
+            tell(step, life, Counted::Otherwise, || EventKind::Reset);
         }
     }
 
