@@ -1,6 +1,7 @@
 //! What happened, as log lines that an operator would want: the table of levels is in the crate's documentation.
 //!
-//! A crash loop therefore costs one line a minute, which says how many failures were left out since the one before it.
+//! A crash loop therefore, also one of a group, costs one line a minute for each service, which says how many failures
+//! were left out since the one before it.
 
 use crate::driver::{caught, logged};
 use crate::machine::Happening;
@@ -9,28 +10,44 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 use tracing::Span;
 
-/// How long the failures of one service stay at debug level after one was shown.
+/// How long lines of one kind stay at debug level after one was shown.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Which failures of one service are shown.
-#[derive(Debug, Default)]
-pub(crate) struct FailureLog {
-    last_shown: Option<Instant>,
+/// Which lines of one service are shown. What is in a group is made anew whenever that runs again, and has one for all
+/// its lives.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Quiet {
+    failure: LastShown,
     suppressed: u64,
+    /// That it runs for the first time, and that it has ended as it should.
+    beginning: LastShown,
+    end: LastShown,
 }
 
-impl FailureLog {
-    /// Whether to show a failure now, and how many were left out before it.
-    fn admit(&mut self, now: Instant) -> Option<u64> {
-        let quiet = self
-            .last_shown
-            .is_some_and(|last| now.saturating_duration_since(last) < QUIET);
-        if quiet {
-            self.suppressed = self.suppressed.saturating_add(1);
-            return None;
+/// When a line was last shown, if one was.
+#[derive(Debug, Clone, Copy, Default)]
+struct LastShown(Option<Instant>);
+
+impl LastShown {
+    /// Whether to show one now.
+    fn admit(&mut self, now: Instant) -> bool {
+        let is_long_ago = |last| now.saturating_duration_since(last) >= QUIET;
+        let admits = self.0.is_none_or(is_long_ago);
+        if admits {
+            self.0 = Some(now);
         }
-        self.last_shown = Some(now);
-        Some(std::mem::take(&mut self.suppressed))
+        admits
+    }
+}
+
+impl Quiet {
+    /// Whether to show a failure now, and how many were left out before it.
+    fn admit_failure(&mut self, now: Instant) -> Option<u64> {
+        if self.failure.admit(now) {
+            return Some(std::mem::take(&mut self.suppressed));
+        }
+        self.suppressed = self.suppressed.saturating_add(1);
+        None
     }
 }
 
@@ -47,16 +64,22 @@ pub(crate) fn within<R>(span: &Span, act: impl FnOnce() -> R) -> R {
 }
 
 /// Logs what one step brought. An error's text is formatted only if somebody listens at that level.
-pub(crate) fn step(service: &str, now: Instant, happened: &[Happening], failures: &mut FailureLog) {
+pub(crate) fn step(service: &str, now: Instant, happened: &[Happening], quiet: &mut Quiet) {
     for (i, Happening { run, kind }) in happened.iter().enumerate() {
         let run = *run;
         match kind {
-            EventKind::Running if run == 1 => tracing::info!(service, "service running"),
+            EventKind::Running if run == 1 => {
+                if quiet.beginning.admit(now) {
+                    tracing::info!(service, "service running");
+                } else {
+                    tracing::debug!(service, "service running");
+                }
+            }
             EventKind::Running => tracing::debug!(service, run, "service running again"),
             EventKind::RunEnded { outcome, ran_for } => {
                 let mut later = happened[i + 1..].iter().map(|next| &next.kind);
                 let then = later.find(|kind| !matches!(kind, EventKind::BreakerOpened { .. }));
-                run_ended(service, run, outcome, *ran_for, then, now, failures);
+                run_ended(service, run, outcome, *ran_for, then, now, quiet);
             }
             EventKind::BreakerOpened {
                 failures,
@@ -72,7 +95,11 @@ pub(crate) fn step(service: &str, now: Instant, happened: &[Happening], failures
             EventKind::Stopping => tracing::debug!(service, run, "service stopping"),
             EventKind::Terminated { reason } => match reason {
                 TerminationReason::Completed | TerminationReason::Cancelled => {
-                    tracing::info!(service, run, %reason, "service terminated");
+                    if quiet.end.admit(now) {
+                        tracing::info!(service, run, %reason, "service terminated");
+                    } else {
+                        tracing::debug!(service, run, %reason, "service terminated");
+                    }
                 }
                 TerminationReason::Aborted => {
                     tracing::warn!(service, run, %reason, "service terminated");
@@ -96,12 +123,12 @@ fn run_ended(
     ran_for: Duration,
     then: Option<&EventKind>,
     now: Instant,
-    failures: &mut FailureLog,
+    quiet: &mut Quiet,
 ) {
     match (outcome, then) {
         (RunOutcome::Failed(error), Some(EventKind::BackingOff { attempt, delay })) => {
             let kind = error.kind();
-            if let Some(suppressed) = failures.admit(now) {
+            if let Some(suppressed) = quiet.admit_failure(now) {
                 tracing::warn!(service, run, %kind, %error, ?ran_for, attempt, next_run_in = ?delay, suppressed, "service failed");
             } else {
                 tracing::debug!(service, run, %kind, %error, ?ran_for, attempt, next_run_in = ?delay, "service failed");
@@ -129,12 +156,12 @@ mod tests {
     fn one_failure_a_minute_is_shown_and_the_others_are_counted() {
         let t0 = crate::clock::now();
         let at = |secs| t0 + Duration::from_secs(secs);
-        let mut log = FailureLog::default();
-        assert_eq!(log.admit(at(0)), Some(0));
-        assert_eq!(log.admit(at(1)), None);
-        assert_eq!(log.admit(at(59)), None);
-        assert_eq!(log.admit(at(60)), Some(2));
-        assert_eq!(log.admit(at(61)), None);
-        assert_eq!(log.admit(at(200)), Some(1));
+        let mut quiet = Quiet::default();
+        assert_eq!(quiet.admit_failure(at(0)), Some(0));
+        assert_eq!(quiet.admit_failure(at(1)), None);
+        assert_eq!(quiet.admit_failure(at(59)), None);
+        assert_eq!(quiet.admit_failure(at(60)), Some(2));
+        assert_eq!(quiet.admit_failure(at(61)), None);
+        assert_eq!(quiet.admit_failure(at(200)), Some(1));
     }
 }

@@ -5,13 +5,14 @@ use crate::driver::caught;
 use crate::driver::group::end_without_task;
 use crate::error::SpawnError;
 use crate::group::{Child, Group, Recipe};
+use crate::log::Quiet;
 use crate::machine::{
     AutoShutdown, Checks, Decider, Dependency, Intensity, Readiness, Retries, Strategy,
 };
 use crate::shared::Shared;
 use crate::{BackoffConfig, RestartPolicy, ServicePhase, SpawnOptions, clock};
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -35,6 +36,18 @@ pub(crate) struct Spec {
 pub(crate) struct Plan {
     pub(crate) spec: Spec,
     pub(crate) kind: Kind,
+    /// Which of its lines were shown, for all its lives.
+    pub(crate) quiet: Arc<Mutex<Quiet>>,
+}
+
+impl Plan {
+    fn new(spec: Spec, kind: Kind) -> Self {
+        Self {
+            spec,
+            kind,
+            quiet: Arc::default(),
+        }
+    }
 }
 
 /// What there is to run.
@@ -272,8 +285,7 @@ pub(crate) fn plan_group(
         let child = match child {
             Child::Group(child) => {
                 let (spec, plan) = plan_group(shared, child, &below, group.auto_shutdown)?;
-                let kind = Kind::Group(plan);
-                Plan { spec, kind }
+                Plan::new(spec, Kind::Group(plan))
             }
             Child::Service(recipe, options) => {
                 plan_service(shared, recipe, options, &below, group.auto_shutdown)?
@@ -315,8 +327,7 @@ fn plan_service(
     let own = (path, own_name);
     let grace = shared.shutdown_timeout;
     let spec = Spec::new(shared, own, own_policy, options, rule_of_parent, grace)?;
-    let kind = Kind::Service(recipe);
-    Ok(Plan { spec, kind })
+    Ok(Plan::new(spec, Kind::Service(recipe)))
 }
 
 /// The backoff of a service, checked.

@@ -13,6 +13,7 @@ use super::monitor;
 use super::{Task, drive};
 use crate::cell::{Hold, ServiceCell};
 use crate::error::GroupError;
+use crate::log::Quiet;
 use crate::machine::{
     ChildEnd, ChildRules, GroupCommand, GroupEnd, GroupInput, GroupMachine, Happening, Permit,
 };
@@ -67,6 +68,7 @@ impl GroupService {
             let parent = Parent {
                 index,
                 reports: reports.clone(),
+                quiet: Arc::clone(&plan.quiet),
                 _hold: hold(),
             };
             let Some(decider) = cell.begin_task() else {
@@ -265,11 +267,22 @@ enum News {
 pub(crate) struct Parent {
     index: usize,
     reports: UnboundedSender<Report>,
+    quiet: Arc<Mutex<Quiet>>,
     /// Invariant 1.
     _hold: Option<Hold>,
 }
 
 impl Parent {
+    /// Which lines of this service were shown, in this life and those before.
+    pub(super) fn quiet(&self) -> Quiet {
+        *self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes which were.
+    pub(super) fn set_quiet(&self, quiet: Quiet) {
+        *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = quiet;
+    }
+
     /// Reports what came of a step, if it is the group's business. `held` is whether the child waits for a permit now,
     /// and `due` when its backoff is over.
     pub(super) fn report(&self, happened: &[Happening], go: u64, held: bool, due: Option<Instant>) {

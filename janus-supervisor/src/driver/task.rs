@@ -12,7 +12,7 @@ use super::way::Way;
 use super::{caught, logged};
 use crate::cell::{Call, Heard, ServiceCell};
 use crate::error::{CheckError, RunEnd};
-use crate::log::{self, FailureLog};
+use crate::log::{self, Quiet};
 use crate::machine::{Command, Decider, Ended, Input, Shortcut, Step, Turn, Turns};
 use crate::revival::Dormant;
 use crate::shared::Member;
@@ -41,7 +41,7 @@ pub(crate) struct Task {
 }
 
 struct Rare {
-    failures: FailureLog,
+    quiet: Quiet,
     /// The group it is in, if it is in one.
     parent: Option<Parent>,
     held: Held,
@@ -60,7 +60,7 @@ impl Rare {
     #[cold]
     fn new() -> Box<Self> {
         Box::new(Self {
-            failures: FailureLog::default(),
+            quiet: Quiet::default(),
             parent: None,
             held: Held::Nothing,
             span: Span::none(),

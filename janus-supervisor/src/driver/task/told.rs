@@ -31,8 +31,7 @@ impl Task {
         }
         let is_logged = is_logged();
         if is_logged && step.tally.events > 0 {
-            let (cell, rare) = (Arc::clone(&self.cell), self.rare());
-            logged(|| log::step(&cell.name, now, &step.happened, &mut rare.failures));
+            self.log(now, step);
         }
         if is_logged && step.command == Command::Run {
             self.enter_span();
@@ -42,6 +41,18 @@ impl Task {
             self.tell_watchers();
         } else {
             self.count(step.tally);
+        }
+    }
+
+    fn log(&mut self, now: Instant, step: &Step) {
+        let cell = Arc::clone(&self.cell);
+        let rare = self.rare();
+        if let Some(parent) = &rare.parent {
+            rare.quiet = parent.quiet();
+        }
+        logged(|| log::step(&cell.name, now, &step.happened, &mut rare.quiet));
+        if let Some(parent) = &rare.parent {
+            parent.set_quiet(rare.quiet);
         }
     }
 
