@@ -214,7 +214,7 @@ pub enum RestartError {
 }
 
 /// Why a service could not be spawned. The service is dropped; nothing else has changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
     /// A service of that name is registered and has not terminated.

@@ -23,6 +23,8 @@ use tokio::runtime::Handle;
 /// To the outside a group is a service. Its children's names are paths, in snapshots, events, metrics and errors:
 /// `ingest/reader`.
 ///
+/// Groups may be nested up to 100 deep.
+///
 /// ```
 /// use janus_supervisor::{Group, Intensity, JanusSupervisor, Strategy, service_fn};
 /// use std::time::Duration;

@@ -146,7 +146,8 @@
 //! # Runtime
 //!
 //! Services run on the tokio runtime that they are spawned in, which needs its time driver and, for signals, its I/O driver
-//! (`enable_all`). Time is tokio's: under a paused clock, tests of restarts take no time at all.
+//! (`enable_all`). Time is tokio's: under a paused clock, tests of restarts take no time at all (if they call
+//! the supervisor from inside the runtime: outside, nobody knows of a paused clock).
 //!
 //! Beside a runtime of several threads there is one more, `janus-sysmon`, which wakes another when a run blocks the one
 //! that waits for timers and signals. A runtime whose threads are all blocked notices neither.

@@ -254,6 +254,9 @@ pub(crate) fn dependencies(
     after.iter().map(dependency).collect()
 }
 
+/// How many groups may be around a group: each of them takes some of the stack, here and where they are dropped.
+const DEEPEST: usize = 100;
+
 /// Checks a group and all in it. `path` is that of its parent, with a `/` at the end, or empty.
 ///
 /// # Errors
@@ -272,6 +275,12 @@ pub(crate) fn plan_group(
     let (policy, grace) = (RestartPolicy::default(), Duration::MAX);
     let spec = Spec::new(shared, own, policy, options, rule_of_parent, grace)?;
     let name = &spec.name;
+    if name.matches('/').count() > DEEPEST {
+        return Err(invalid(
+            name,
+            "groups are nested too deeply: by more than 100",
+        ));
+    }
     check_intensity(name, group.intensity)?;
     let below = format!("{name}/");
     let mut names = HashSet::new();

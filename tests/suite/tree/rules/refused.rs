@@ -290,3 +290,22 @@ async fn a_child_on_a_runtime_without_a_clock() {
     refused(group, &no_clock("g/h/child")).await;
     bare.shutdown_background();
 }
+
+/// Deeper ones would need more stack than there may be.
+#[tokio::test(start_paused = true)]
+async fn groups_that_are_nested_too_deeply() {
+    let nested = |depth: usize| {
+        let around = |inner: Group, _| Group::new("g").group(inner);
+        (0..depth).fold(Group::new("g").service(steady("child")), around)
+    };
+    let scene = Scene::new();
+    let whole = scene.spawn(nested(100));
+    settle().await;
+    let path = "g/".repeat(101) + "child";
+    assert_eq!(scene.snapshot(&path).phase, ServicePhase::Running);
+    within_an_hour(whole.stop()).await;
+
+    let path = "g/".repeat(101) + "g";
+    let rule = "groups are nested too deeply: by more than 100";
+    refused(nested(101), &format!("invalid options of {path:?}: {rule}")).await;
+}
