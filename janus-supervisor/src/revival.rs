@@ -98,7 +98,8 @@ pub(crate) fn revive(shared: &Arc<Shared>, old: &Arc<ServiceCell>) {
     if !after.is_empty() {
         decider.close();
     }
-    shared.introduce(&new, now, &[Arc::clone(old)], after);
+    let (news, olds) = (std::slice::from_ref(&new), std::slice::from_ref(old));
+    shared.introduce(news, now, olds, || shared.adopt(&new, after));
     monitor::watch(&new, decider.checks(), &runtime);
     let task = Task::new(new, entering, decider);
     if let Some(service) = dormant.service.take() {

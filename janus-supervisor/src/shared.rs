@@ -10,7 +10,7 @@ use self::listeners::Listeners;
 use self::members::Members;
 use crate::cell::{End, ServiceCell, cancel};
 use crate::driver::{caught, logged};
-use crate::machine::{ChildEnd, Dependency, StartOrder, Tally};
+use crate::machine::{ChildEnd, StartOrder, Tally};
 use crate::registry::Registry;
 use crate::report::{DrainReport, ShutdownCause};
 use crate::revival::Dormant;
@@ -345,19 +345,21 @@ impl Shared {
         !self.root.is_cancelled() && self.registry.all().iter().all(well)
     }
 
-    /// Makes a service of the supervisor's own known that was just registered, and has no task yet, in place of those.
+    /// Makes services known that were just registered, and have no tasks yet, in place of those.
     #[inline]
     pub(crate) fn introduce(
         &self,
-        cell: &ServiceCell,
+        cells: &[Arc<ServiceCell>],
         now: Instant,
         replaced: &[Arc<ServiceCell>],
-        after: Vec<Dependency>,
+        adopt: impl FnOnce(),
     ) {
         self.tell_removed(replaced);
-        // Before anybody is told of it, who might spawn another after it.
-        self.adopt(cell, after);
-        self.tell_registered(cell, now);
+        // Before anybody is told of them, who might spawn another after one.
+        adopt();
+        for cell in cells {
+            self.tell_registered(cell, now);
+        }
     }
 
     /// Tells that services were forgotten, each unless its task is still on its last lines and says it then.

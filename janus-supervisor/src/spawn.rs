@@ -406,11 +406,7 @@ pub(crate) fn register(
             let name = name.to_string();
             SpawnError::DuplicateName { name, phase }
         })?;
-    shared.tell_removed(&replaced);
-    adopt();
-    for cell in &cells {
-        shared.tell_registered(cell, now);
-    }
+    shared.introduce(&cells, now, &replaced, adopt);
     await_tasks(enrolled);
     for cell in cells.iter().filter(|cell| cell.is_stop_requested()) {
         // Somebody who was told of it has stopped it already.

@@ -134,7 +134,8 @@ impl JanusSupervisor {
             let name = cell.name.to_string();
             SpawnError::DuplicateName { name, phase }
         })?;
-        shared.introduce(&cell, now, &replaced, after);
+        let cells = std::slice::from_ref(&cell);
+        shared.introduce(cells, now, &replaced, || shared.adopt(&cell, after));
 
         monitor::watch(&cell, decider.checks(), &runtime);
         let task = Task::new(Arc::clone(&cell), entering, decider);
