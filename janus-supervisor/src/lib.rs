@@ -149,8 +149,9 @@
 //! (`enable_all`). Time is tokio's: under a paused clock, tests of restarts take no time at all (if they call
 //! the supervisor from inside the runtime: outside, nobody knows of a paused clock).
 //!
-//! Beside a runtime of several threads there is one more, `janus-sysmon`, which wakes another when a run blocks the one
-//! that waits for timers and signals. A runtime whose threads are all blocked notices neither.
+//! For each runtime of several threads that it is used on, a supervisor has a thread of its own, `janus-sysmon`, which
+//! looks ten times a second and wakes another thread when a run blocks the one that waits for timers and signals. A
+//! runtime whose threads are all blocked notices neither.
 
 pub mod adapters;
 mod cell;

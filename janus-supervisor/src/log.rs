@@ -19,9 +19,13 @@ const QUIET: Duration = Duration::from_secs(60);
 pub(crate) struct Quiet {
     failure: LastShown,
     suppressed: u64,
-    /// That it runs for the first time, and that it has ended as it should.
+    /// What comes once in a life.
     beginning: LastShown,
+    last_failure: LastShown,
+    last_error: LastShown,
+    breaker: LastShown,
     end: LastShown,
+    bad_end: LastShown,
 }
 
 /// When a line was last shown, if one was.
@@ -63,17 +67,24 @@ pub(crate) fn within<R>(span: &Span, act: impl FnOnce() -> R) -> R {
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
+/// A line, at this level if it is to be shown, and otherwise at debug.
+macro_rules! show {
+    ($shown:expr, $level:ident, $($line:tt)*) => {
+        if $shown {
+            tracing::$level!($($line)*);
+        } else {
+            tracing::debug!($($line)*);
+        }
+    };
+}
+
 /// Logs what one step brought. An error's text is formatted only if somebody listens at that level.
 pub(crate) fn step(service: &str, now: Instant, happened: &[Happening], quiet: &mut Quiet) {
     for (i, Happening { run, kind }) in happened.iter().enumerate() {
         let run = *run;
         match kind {
             EventKind::Running if run == 1 => {
-                if quiet.beginning.admit(now) {
-                    tracing::info!(service, "service running");
-                } else {
-                    tracing::debug!(service, "service running");
-                }
+                show!(quiet.beginning.admit(now), info, service, "service running");
             }
             EventKind::Running => tracing::debug!(service, run, "service running again"),
             EventKind::RunEnded { outcome, ran_for } => {
@@ -87,7 +98,7 @@ pub(crate) fn step(service: &str, now: Instant, happened: &[Happening], quiet: &
             } => {
                 let then = happened.get(i + 1).map(|next| &next.kind);
                 if let Some(EventKind::BackingOff { delay, .. }) = then {
-                    tracing::warn!(service, run, failures, max_retries, trial_in = ?delay, "circuit breaker opened");
+                    show!(quiet.breaker.admit(now), warn, service, run, failures, max_retries, trial_in = ?delay, "circuit breaker opened");
                 }
             }
             EventKind::Recovered => tracing::info!(service, run, "service recovered"),
@@ -95,16 +106,14 @@ pub(crate) fn step(service: &str, now: Instant, happened: &[Happening], quiet: &
             EventKind::Stopping => tracing::debug!(service, run, "service stopping"),
             EventKind::Terminated { reason } => match reason {
                 TerminationReason::Completed | TerminationReason::Cancelled => {
-                    if quiet.end.admit(now) {
-                        tracing::info!(service, run, %reason, "service terminated");
-                    } else {
-                        tracing::debug!(service, run, %reason, "service terminated");
-                    }
+                    show!(quiet.end.admit(now), info, service, run, %reason, "service terminated");
                 }
                 TerminationReason::Aborted => {
-                    tracing::warn!(service, run, %reason, "service terminated");
+                    show!(quiet.bad_end.admit(now), warn, service, run, %reason, "service terminated");
                 }
-                _ => tracing::error!(service, run, %reason, "service terminated"),
+                _ => {
+                    show!(quiet.bad_end.admit(now), error, service, run, %reason, "service terminated");
+                }
             },
             _ => {}
         }
@@ -128,18 +137,16 @@ fn run_ended(
     match (outcome, then) {
         (RunOutcome::Failed(error), Some(EventKind::BackingOff { attempt, delay })) => {
             let kind = error.kind();
-            if let Some(suppressed) = quiet.admit_failure(now) {
-                tracing::warn!(service, run, %kind, %error, ?ran_for, attempt, next_run_in = ?delay, suppressed, "service failed");
-            } else {
-                tracing::debug!(service, run, %kind, %error, ?ran_for, attempt, next_run_in = ?delay, "service failed");
-            }
+            let admitted = quiet.admit_failure(now);
+            let suppressed = admitted.unwrap_or_default();
+            show!(admitted.is_some(), warn, service, run, %kind, %error, ?ran_for, attempt, next_run_in = ?delay, suppressed, "service failed");
         }
         (RunOutcome::Failed(error), _) => {
             let kind = error.kind();
-            tracing::error!(service, run, %kind, %error, ?ran_for, "service failed for good");
+            show!(quiet.last_failure.admit(now), error, service, run, %kind, %error, ?ran_for, "service failed for good");
         }
         (RunOutcome::Cancelled(Some(error)), _) => {
-            tracing::warn!(service, run, %error, ?ran_for, "service stopped with an error");
+            show!(quiet.last_error.admit(now), warn, service, run, %error, ?ran_for, "service stopped with an error");
         }
         (RunOutcome::Completed, Some(EventKind::BackingOff { delay, .. })) => {
             tracing::debug!(service, run, ?ran_for, next_run_in = ?delay, "run completed");

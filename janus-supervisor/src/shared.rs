@@ -242,7 +242,7 @@ impl Shared {
 
     /// Tells that a service was registered: its first event.
     #[inline]
-    pub(crate) fn tell_registered(&self, cell: &ServiceCell, now: Instant) {
+    fn tell_registered(&self, cell: &ServiceCell, now: Instant) {
         self.tell_as((1, 0), cell, now, EventKind::Registered);
     }
 

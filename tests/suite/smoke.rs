@@ -8,6 +8,7 @@ use janus_supervisor::{
 use janus_tests::{Recorder, Script, Turn, config, ms, secs};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -384,14 +385,17 @@ fn a_run_that_blocks_the_thread_of_the_timers_does_not_hold_up_the_drain() {
         let runtime = with_threads(threads).unwrap();
         runtime.block_on(async {
             let recorder = Arc::new(Recorder::default());
-            let config = config(&recorder).with_shutdown_timeout(ms(50));
+            let config = config(&recorder).with_shutdown_timeout(ms(500));
             let supervisor = JanusSupervisor::new(config.with_abort_timeout(ms(50)));
             let (service, sleeper) = sleeper(true);
             let handle = supervisor.spawn_service(service).unwrap();
             assert!(handle.wait_ready().await);
+            let tasks = || Handle::current().metrics().num_alive_tasks();
+            let before = tasks();
             supervisor.trigger_shutdown();
             let report = supervisor.wait_for_drain().await;
             assert_eq!(report.stuck, ["sleeper"], "{threads} threads: {report}");
+            assert!(tasks() <= before + 1, "no more than one that does nothing");
             assert!(handle.snapshot().stuck, "{threads} threads");
             sleeper.blocked.recv().unwrap();
             sleeper.let_go.send(()).unwrap();

@@ -7,23 +7,30 @@ use crate::machine::Checks;
 use crate::spawn::check_runtime;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// The shortest time between two looks, and how long something may be overdue.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// Looks after a service that has to show something, until it has ended: from where this is called, if that is another
-/// runtime than the service's, which may have no other thread.
+/// Looks after a service that has to show something, until it has ended: from its own runtime, and, as that may have no other
+/// thread, from where this is called, if that has several. (One of a single thread may have another clock, which a test has
+/// paused.)
 #[inline]
 pub(crate) fn watch(cell: &Arc<ServiceCell>, checks: Checks, runtime: &Handle) {
     let limits = [checks.start_timeout, checks.watchdog];
     let Some(period) = limits.into_iter().flatten().min() else {
         return;
     };
-    let here = Handle::try_current().ok();
-    let here = here.filter(|here| check_runtime(&cell.name, here).is_ok());
-    let here = here.as_ref().unwrap_or(runtime);
-    here.spawn(look(Arc::clone(cell), period.max(SHORTEST)));
+    let period = period.max(SHORTEST);
+    runtime.spawn(look(Arc::clone(cell), period));
+    let is_another = |here: &Handle| {
+        here.id() != runtime.id()
+            && here.runtime_flavor() == RuntimeFlavor::MultiThread
+            && check_runtime(&cell.name, here).is_ok()
+    };
+    if let Some(here) = Handle::try_current().ok().filter(is_another) {
+        here.spawn(look(Arc::clone(cell), period));
+    }
 }
 
 async fn look(cell: Arc<ServiceCell>, period: Duration) {
@@ -44,8 +51,10 @@ async fn look(cell: Arc<ServiceCell>, period: Duration) {
         let is_overdue = |due: &Instant| now.saturating_duration_since(*due) > SHORTEST;
         let due = cell.due().filter(is_overdue);
         let is_stuck = due.is_some() && due == suspected;
+        let is_new = due.is_some() && !is_stuck;
         suspected = due;
-        if cell.set_stuck(is_stuck) {
+        // What is only suspected is not judged yet, and may be known already.
+        if !is_new && cell.set_stuck(is_stuck) {
             let service = &*cell.name;
             logged(|| {
                 if is_stuck {

@@ -13,6 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 /// The time between two looks. A worker that has not paused from one to the next may be blocked.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -38,6 +39,7 @@ pub(super) fn install(runtime: Handle, late: Arc<Notify>) -> Option<Sysmon> {
 fn look(runtime: &Handle, late: &Notify, ended: &mpsc::Receiver<Infallible>) {
     let workers = runtime.metrics();
     let mut pauses = vec![None; workers.num_workers()];
+    let mut nudge: Option<JoinHandle<()>> = None;
     while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(PERIOD) {
         let mut is_any_busy = false;
         for (worker, before) in pauses.iter_mut().enumerate() {
@@ -47,7 +49,10 @@ fn look(runtime: &Handle, late: &Notify, ended: &mpsc::Receiver<Infallible>) {
             *before = now;
         }
         if is_any_busy {
-            drop(runtime.spawn(std::future::ready(())));
+            // Where nobody has come to do the last, another is of no use.
+            if nudge.as_ref().is_none_or(JoinHandle::is_finished) {
+                nudge = Some(runtime.spawn(std::future::ready(())));
+            }
             logged(|| late.notify_waiters());
         }
     }

@@ -310,9 +310,13 @@ impl Task {
         }
         if let Some(heard) = self.cell.heard() {
             let now = clock::now();
-            let next = self.hear(now, heard);
+            let mut next = self.hear(now, heard);
+            // A run that calls its own task each time escapes neither its deadline nor its turn.
+            let is_due = || self.decider.deadline().is_some_and(|at| at <= now);
+            if matches!(next, Next::Wait) && is_due() {
+                next = self.tick(now);
+            }
             if matches!(next, Next::Wait) && !self.rare().turns.goes_on(now) {
-                // A run that calls its own task each time must not keep the thread to itself.
                 self.give_way(cx);
                 return Poll::Pending;
             }
@@ -330,12 +334,16 @@ impl Task {
             }
         }
         ready!(rare.timer.poll(deadline, cx));
-        let now = clock::now();
-        Poll::Ready(if self.cell.traits.hears {
+        Poll::Ready(self.tick(clock::now()))
+    }
+
+    /// Time has passed.
+    fn tick(&mut self, now: Instant) -> Next {
+        if self.cell.traits.hears {
             self.tell_news(now)
         } else {
             self.tell(now, Input::Tick)
-        })
+        }
     }
 
     /// The run is over, and nothing is left of it.
@@ -551,6 +559,10 @@ impl Task {
                     self.tell_all(now, &mut step);
                 } else {
                     self.count(step.tally);
+                    // Somebody who starts after it may have come in between, when it was not up yet.
+                    if self.cell.is_related() {
+                        self.tell_up();
+                    }
                 }
                 self.follow(step.command, token)
             }

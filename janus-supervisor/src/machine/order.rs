@@ -18,7 +18,7 @@ struct Node {
     id: u64,
     after: Vec<Arc<str>>,
     before: BTreeSet<Arc<str>>,
-    /// Those of them that await it. (Perhaps once more than is true: one that has begun anew may await others.)
+    /// Those of them that await it.
     awaited_by: BTreeSet<Arc<str>>,
     /// Those it is after that have neither been up nor ended since it was spawned.
     awaits: BTreeSet<Arc<str>>,
@@ -107,7 +107,6 @@ impl StartOrder {
             }
             if let Some(node) = self.nodes.get_mut(name) {
                 node.begin(id);
-                node.started = true;
             }
             return freed;
         }
@@ -174,6 +173,7 @@ impl StartOrder {
         for other in after {
             if let Some(node) = self.nodes.get_mut(&other) {
                 node.before.remove(name);
+                node.awaited_by.remove(name);
                 if node.before.is_empty() {
                     may_stop.push((Arc::clone(&other), node.id));
                     self.forget_if_over(&other);
@@ -239,9 +239,9 @@ impl Node {
         }
     }
 
-    /// Another service of the name has taken its place.
+    /// Another service of the name has taken its place. It is told to start by nobody, unless it turns out to be after others.
     fn begin(&mut self, id: u64) {
-        (self.id, self.ended) = (id, false);
+        (self.id, self.ended, self.started) = (id, false, true);
         self.awaits.clear();
     }
 }
@@ -428,5 +428,36 @@ mod tests {
         let own = order.check("a", &on(&[("a", 0, true)]));
         assert_eq!(way(&own.unwrap_err()), ["a"]);
         assert_eq!(order.check("d", &on(&[("c", 2, true)])), Ok(()));
+    }
+
+    /// Somebody who waits for one that never comes up may end before.
+    #[test]
+    fn nobody_is_kept_who_waited_in_vain() {
+        let mut order = StartOrder::default();
+        for id in 1..100 {
+            let name = format!("client-{id}");
+            assert!(!add(&mut order, &name, id, on(&[("db", 0, false)])));
+            order.end(&name, id);
+        }
+        assert!(!add(&mut order, "last", 100, on(&[("db", 0, false)])));
+        let db = &order.nodes["db"];
+        assert_eq!((db.before.len(), db.awaited_by.len()), (1, 1));
+        assert_eq!(names(&order.up("db", 0)), ["last"]);
+    }
+
+    /// It has its name anew, and has not been taken in with what it is after now.
+    #[test]
+    fn one_that_has_begun_anew_is_not_started_by_what_it_was_after_before() {
+        let mut order = StartOrder::default();
+        assert!(!add(&mut order, "x", 2, on(&[("db", 0, false)])));
+        assert!(!add(&mut order, "w", 3, on(&[("x", 2, false)])));
+        // The new x is known only as somebody that y is after.
+        let freed = order.add(&"y".into(), 6, on(&[("x", 5, false)]));
+        assert_eq!(names(&freed.may_start), ["w"], "the old x is over");
+        assert_eq!(names(&order.up("db", 0)), [""; 0]);
+        let freed = order.add(&"x".into(), 5, on(&[("cache", 4, false)]));
+        assert_eq!(names(&freed.may_start), [""; 0]);
+        assert_eq!(names(&order.up("cache", 4)), ["x"]);
+        assert_eq!(names(&order.up("x", 5)), ["y"]);
     }
 }

@@ -138,9 +138,9 @@ async fn a_run_that_fails_a_check_is_told_to_end_and_runs_again() {
         });
         let options = SpawnOptions::default().with_readiness(Readiness::Notify);
         let options = if is_watched {
-            options.with_watchdog(ms(100))
+            options.with_watchdog(secs(1))
         } else {
-            options.with_start_timeout(ms(100))
+            options.with_start_timeout(secs(1))
         };
         let worker = supervisor
             .spawn_service_with_options(worker, options)

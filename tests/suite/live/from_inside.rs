@@ -271,3 +271,42 @@ async fn a_run_that_calls_itself_in_every_poll_leaves_the_thread_to_others() {
         supervisor.wait_for_drain().await;
     }
 }
+
+/// Each time it is polled, it wants to be run anew: it is dropped when its grace is over, as others are.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_restarts_itself_in_every_poll_does_not_escape_its_grace() {
+    let (supervisor, ..) = supervisor();
+    let me = Arc::new(OnceLock::<ServiceHandle>::new());
+    let polls = Arc::new(AtomicU32::new(0));
+    let restless = service_fn("restless", {
+        let (me, polls) = (me.clone(), polls.clone());
+        move |_cancel| {
+            let (me, polls) = (me.clone(), polls.clone());
+            async move {
+                while polls.fetch_add(1, SeqCst) < 100_000 {
+                    let me = me.get().ok_or("nobody told me who I am")?;
+                    drop(futures_util::FutureExt::now_or_never(me.restart()));
+                    tokio::task::yield_now().await;
+                }
+                Ok(())
+            }
+        }
+    });
+    let no_grace = SpawnOptions::default().with_shutdown_grace(ms(0));
+    let restless = supervisor
+        .spawn_service_with_options(restless, no_grace)
+        .unwrap();
+    me.set(restless.clone()).unwrap();
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+    let starts = restless.snapshot().start_count;
+    assert!(starts > 3, "{starts}");
+    // Between two runs, or in the middle of one.
+    let end = restless.stop().await;
+    let is_told_to = matches!(
+        end,
+        TerminationReason::Cancelled | TerminationReason::Aborted
+    );
+    assert!(is_told_to, "{end}");
+}

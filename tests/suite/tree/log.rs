@@ -1,6 +1,9 @@
 //! What an operator reads while a group fails again and again.
 
-use janus_supervisor::{BackoffConfig, Group, Intensity, Jitter, SpawnOptions, service_fn};
+use janus_supervisor::{
+    BackoffConfig, Group, Intensity, JanusService, JanusSupervisor, Jitter, Readiness,
+    ServiceError, SpawnOptions, service_fn,
+};
 use janus_tests::{Recorder, config, ms, secs};
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -42,42 +45,41 @@ impl<S: tracing::Subscriber> Layer<S> for Lines {
     }
 }
 
-/// Each of its runs makes its children anew, and none of them has a minute of its own.
-#[tokio::test(start_paused = true)]
-async fn a_crash_loop_of_a_group_costs_a_few_lines_a_minute() {
+/// What is read in a minute while a group of this child fails again and again, ten times a second.
+#[expect(clippy::unwrap_used, reason = "part of a test")]
+async fn a_minute_of(child: impl JanusService, readiness: Readiness) -> Vec<String> {
     let lines = Lines::default();
-    let _read =
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
-    let recorder = Arc::new(Recorder::default());
-    let supervisor = janus_supervisor::JanusSupervisor::new(config(&recorder));
+    let reader = tracing_subscriber::registry().with(lines.clone());
+    let _read = tracing::subscriber::set_default(reader);
+    let supervisor = JanusSupervisor::new(config(&Arc::<Recorder>::default()));
     let backoff = BackoffConfig::new(ms(100), ms(100));
     let backoff = backoff.with_jitter(Jitter::None).without_circuit_breaker();
-    let fails = |name| {
-        service_fn(name, |_cancel| async {
-            tokio::time::sleep(ms(1)).await;
-            Err("x".into())
-        })
-    };
-    let options = || SpawnOptions::with_backoff(backoff.clone());
+    let options = SpawnOptions::with_backoff(backoff.clone()).with_readiness(readiness);
     let inner = Group::new("inner")
         .intensity(Intensity::new(0, secs(5)))
-        .backoff(backoff.clone())
-        .service_with_options(fails("child"), options());
+        .backoff(backoff)
+        .service_with_options(child, options);
     let patient = Intensity::new(1_000, secs(5));
     let outer = Group::new("outer").intensity(patient).group(inner);
     let outer = supervisor.spawn_group(outer).unwrap();
     tokio::time::sleep(secs(59)).await;
-    let read = std::mem::take(&mut *lines.0.lock().unwrap());
-    let starts = supervisor
-        .service("outer/inner")
-        .unwrap()
-        .snapshot()
-        .start_count;
-    assert!(starts > 500, "{starts}");
-    let mut read: Vec<&str> = read.iter().map(String::as_str).collect();
+    let mut read = std::mem::take(&mut *lines.0.lock().unwrap());
     read.sort_unstable();
+    let inner = supervisor.service("outer/inner").unwrap().snapshot();
+    assert!(inner.start_count > 500, "{inner:?}");
+    outer.stop().await;
+    read
+}
+
+/// Each of its runs makes its children anew, and none of them has a minute of its own.
+#[tokio::test(start_paused = true)]
+async fn a_crash_loop_of_a_group_costs_a_few_lines_a_minute() {
+    let fails = service_fn("child", |_cancel| async {
+        tokio::time::sleep(ms(1)).await;
+        Err("x".into())
+    });
     assert_eq!(
-        read,
+        a_minute_of(fails, Readiness::Immediate).await,
         [
             "outer service running",
             "outer/inner service failed",
@@ -87,5 +89,19 @@ async fn a_crash_loop_of_a_group_costs_a_few_lines_a_minute() {
             "outer/inner/child service terminated",
         ]
     );
-    outer.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_does_one_whose_child_fails_for_good_each_time() {
+    let fails = service_fn("child", |_cancel| async {
+        Err(ServiceError::permanent("no key"))
+    });
+    assert_eq!(
+        a_minute_of(fails, Readiness::Notify).await,
+        [
+            "outer/inner service failed",
+            "outer/inner/child service failed for good",
+            "outer/inner/child service terminated",
+        ]
+    );
 }

@@ -77,13 +77,17 @@ impl Task {
     /// The run has been polled for the first time: tells that it is ready, if it is.
     pub(super) fn tell_entered(&mut self) {
         self.release_place();
-        let is_ready = || self.cell.read(ServiceLifecycle::phase) == ServicePhase::Running;
-        if let Some(parent) = self.parent() {
-            if is_ready() {
-                parent.report_ready(self.decider.permit().go);
-            }
-        } else if self.shared.has_relations(&self.cell) && is_ready() {
-            self.shared.is_up(&self.cell);
+        self.tell_up();
+    }
+
+    /// Tells whatever the service is in that it is up, if it is.
+    pub(super) fn tell_up(&self) {
+        if !self.has_company() || self.cell.read(ServiceLifecycle::phase) != ServicePhase::Running {
+            return;
+        }
+        match self.parent() {
+            Some(parent) => parent.report_ready(self.decider.permit().go),
+            None => self.shared.is_up(&self.cell),
         }
     }
 
