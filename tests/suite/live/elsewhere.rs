@@ -40,6 +40,21 @@ fn teller(
     })
 }
 
+/// A service that says that it is ready, and then blocks its thread until this is dropped.
+fn blocks() -> (impl JanusService, mpsc::Sender<()>) {
+    let (let_go, go) = mpsc::channel();
+    let go = Arc::new(Mutex::new(go));
+    let service = service_fn("blocks", move |_cancel| {
+        let go = Arc::clone(&go);
+        async move {
+            notify::ready();
+            let _over = go.lock().map_err(|_| "poisoned")?.recv();
+            Ok(())
+        }
+    });
+    (service, let_go)
+}
+
 /// Every run of it, also those after a failure; the others stay where they were spawned.
 #[test]
 fn every_run_of_a_service_is_on_the_runtime_it_was_given() {
@@ -74,12 +89,7 @@ fn a_service_that_blocks_the_only_thread_of_another_runtime_is_shown_as_stuck() 
         let (here, there) = (runtime("here"), runtime("there"));
         here.block_on(async {
             let supervisor = supervisor();
-            let (let_go, go) = mpsc::channel::<()>();
-            let go = Arc::new(Mutex::new(go));
-            let blocks = service_fn("blocks", move |_cancel| {
-                let go = Arc::clone(&go);
-                async move { Ok(go.lock().map_err(|_| "poisoned")?.recv()?) }
-            });
+            let (blocks, let_go) = blocks();
             let options = SpawnOptions::default().on(there.handle().clone());
             let watched = options.with_watchdog(std::time::Duration::from_millis(100));
             let blocks = supervisor
@@ -88,7 +98,7 @@ fn a_service_that_blocks_the_only_thread_of_another_runtime_is_shown_as_stuck() 
             while !blocks.snapshot().stuck {
                 tokio::task::yield_now().await;
             }
-            let_go.send(()).unwrap();
+            drop(let_go);
             blocks.terminated().await;
             assert!(!blocks.snapshot().stuck);
         });
@@ -124,16 +134,7 @@ fn a_service_that_blocks_another_runtime_holds_up_nobody_here() {
         let (here, there) = (runtime("here"), runtime("there"));
         here.block_on(async {
             let supervisor = supervisor();
-            let (let_go, go) = mpsc::channel::<()>();
-            let go = Arc::new(Mutex::new(go));
-            let blocks = service_fn("blocks", move |_cancel| {
-                let go = Arc::clone(&go);
-                async move {
-                    notify::ready();
-                    let _over = go.lock().map_err(|_| "poisoned")?.recv();
-                    Ok(())
-                }
-            });
+            let (blocks, let_go) = blocks();
             let options = SpawnOptions::default().with_readiness(Readiness::Notify);
             let options = options.on(there.handle().clone());
             let blocks = supervisor
