@@ -285,6 +285,12 @@ pub enum SpawnError {
         /// The name of the service.
         name: String,
     },
+    /// The runtime has been shut down.
+    #[error("cannot spawn service {name:?}: its tokio runtime has been shut down")]
+    RuntimeGone {
+        /// The name of the service.
+        name: String,
+    },
     /// The service's `name()`, `take_name()` or `restart_policy()` panicked.
     #[error("cannot spawn a service: its name() or restart_policy() {source}")]
     Panicked {

@@ -12,7 +12,9 @@ use crate::machine::{
 use crate::shared::Shared;
 use crate::{BackoffConfig, RestartPolicy, ServicePhase, SpawnOptions, clock};
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -75,14 +77,26 @@ pub(crate) struct Enrolled {
 /// Whether a runtime can do what a service needs.
 ///
 /// # Errors
-/// [`SpawnError::NoTimeDriver`].
+/// [`SpawnError::NoTimeDriver`], [`SpawnError::RuntimeGone`].
 pub(crate) fn check_runtime(name: &str, runtime: &Handle) -> Result<(), SpawnError> {
     let _inside = runtime.enter();
     // tokio tells nobody otherwise.
     caught(|| drop(tokio::time::sleep(Duration::ZERO))).map_err(|_| {
         let name = name.to_owned();
         SpawnError::NoTimeDriver { name }
-    })
+    })?;
+    if is_shut_down(runtime) {
+        let name = name.to_owned();
+        return Err(SpawnError::RuntimeGone { name });
+    }
+    Ok(())
+}
+
+/// Such a runtime cancels whatever is spawned on it, there and then.
+fn is_shut_down(runtime: &Handle) -> bool {
+    let mut probe = pin!(runtime.spawn(std::future::ready(())));
+    let looked = probe.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    matches!(looked, Poll::Ready(Err(why)) if why.is_cancelled())
 }
 
 impl Spec {

@@ -379,6 +379,43 @@ fn a_runtime_without_a_clock_is_refused() {
     });
 }
 
+/// Whether it was never used, or services were on it.
+#[test]
+fn a_runtime_that_was_shut_down_is_refused() {
+    let here = runtime();
+    here.block_on(async {
+        for was_used in [false, true] {
+            let config = SupervisorConfig::default().without_signal_handler();
+            let supervisor = JanusSupervisor::new(config);
+            let elsewhere = runtime();
+            let on_it = || SpawnOptions::default().on(elsewhere.handle().clone());
+            let (first, second) = (on_it(), on_it());
+            if was_used {
+                let before = Script::new("before", []);
+                supervisor
+                    .spawn_service_with_options(before, on_it())
+                    .unwrap();
+            }
+            elsewhere.shutdown_background();
+            for options in [first, second] {
+                let feed = Script::new("feed", []);
+                let error = supervisor
+                    .spawn_service_with_options(feed, options)
+                    .unwrap_err();
+                assert!(matches!(error, SpawnError::RuntimeGone { .. }));
+                assert_eq!(
+                    error.to_string(),
+                    "cannot spawn service \"feed\": its tokio runtime has been shut down"
+                );
+            }
+            assert_eq!(supervisor.service_count().await, usize::from(was_used));
+            // One that has not is as good as before.
+            let feed = supervisor.spawn_service(Script::new("feed", [])).unwrap();
+            assert_eq!(feed.stop().await, TerminationReason::Cancelled);
+        }
+    });
+}
+
 /// `took` is the drain's, not the waiter's: whoever asks late gets the same number.
 #[tokio::test(start_paused = true)]
 async fn the_drain_took_as_long_as_it_took_whenever_somebody_asks() {

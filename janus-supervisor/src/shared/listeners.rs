@@ -60,7 +60,8 @@ impl Shared {
     #[inline]
     pub(crate) fn hears_on(&self, runtime: runtime::Id, here: runtime::Id) -> bool {
         let is_one = runtime == here;
-        let serves = |relay: &Listener| relay.on == runtime && relay.serves;
+        let serves =
+            |relay: &Listener| relay.on == runtime && relay.serves && !relay.task.is_finished();
         let spawns = |relay: &Listener| relay.on == here && relay.spawns;
         self.relays
             .any(|relay| serves(relay) && (!is_one || relay.spawns))
