@@ -430,6 +430,14 @@ mod tests {
         assert_eq!(order.check("d", &on(&[("c", 2, true)])), Ok(()));
     }
 
+    #[test]
+    fn nobody_can_start_after_itself() {
+        let order = StartOrder::default();
+        let itself = on(&[("it", u64::MAX, false)]);
+        assert_eq!(order.check("it", &itself), Err(Cycle(vec!["it".into()])));
+        assert_eq!(order.check("other", &itself), Ok(()));
+    }
+
     /// Somebody who waits for one that never comes up may end before.
     #[test]
     fn nobody_is_kept_who_waited_in_vain() {
