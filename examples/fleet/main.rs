@@ -144,7 +144,8 @@ fn spawn_all(
 
 /// Log lines, unless a table is on the screen; on stderr, where stdout is for JSON.
 fn set_up_output(live: bool, json: bool) {
-    // The supervisor reports what a panic said. Rust's own message would say it again and tear the table; this says where.
+    // The supervisor reports what a panic said. Rust's own message would say it again and tear the table; this says
+    // where.
     std::panic::set_hook(Box::new(|panic| {
         if let Some(location) = panic.location() {
             tracing::error!("panicked at {location}");

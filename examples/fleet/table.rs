@@ -11,7 +11,8 @@ use std::time::Duration;
 /// An empty screen, the cursor hidden, and long lines cut off instead of wrapped.
 const BEGIN: &str = "\x1b[2J\x1b[?25l\x1b[?7l";
 const END: &str = "\x1b[?7h\x1b[?25h";
-/// Each frame is drawn over the last one, whose remains are erased line by line: an empty screen in between would flicker.
+/// Each frame is drawn over the last one, whose remains are erased line by line: an empty screen in between would
+/// flicker.
 const HOME: &str = "\x1b[H";
 const END_OF_LINE: &str = "\x1b[K\n";
 const END_OF_FRAME: &str = "\x1b[J";

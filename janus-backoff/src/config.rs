@@ -8,8 +8,8 @@ use std::time::Duration;
 ///
 /// The n-th consecutive failure waits `min(max_delay, base_delay * 2^(n-1))`, then [`Jitter`] is applied. The circuit
 /// breaker opens **on** the `max_retries`-th failure inside the window (a supervisor's restart intensity, by contrast,
-/// tolerates its maximum and gives up one later, as Erlang/OTP does). With [`Jitter::Decorrelated`], each delay grows from
-/// the one before it instead, at most to `base_delay * 3^n`.
+/// tolerates its maximum and gives up one later, as Erlang/OTP does). With [`Jitter::Decorrelated`], each delay grows
+/// from the one before it instead, at most to `base_delay * 3^n`.
 ///
 /// ```
 /// use janus_backoff::BackoffConfig;
@@ -32,8 +32,8 @@ pub struct BackoffConfig {
     pub circuit_breaker_window: Duration,
     /// How delays are spread. Default: [`Jitter::Full`].
     pub jitter: Jitter,
-    /// The delay after the first failure, where it is to differ from `base_delay`: zero for an immediate first retry. The
-    /// delays after it stay what they are. Default: none.
+    /// The delay after the first failure, where it is to differ from `base_delay`: zero for an immediate first retry.
+    /// The delays after it stay what they are. Default: none.
     pub initial_delay: Option<Duration>,
     /// How long the breaker, once open, waits before it lets one run try: half-open. If that fails, it waits anew; once
     /// a run has lasted `cooldown_period`, it closes. Default: none, an open breaker is the end.
@@ -115,8 +115,8 @@ impl BackoffConfig {
         self.max_retries > 0
     }
 
-    /// The longest that the first `n` delays can be: what they are without jitter, and a bound for what jitter draws (with
-    /// [`Jitter::Decorrelated`], `base_delay * 3^n`).
+    /// The longest that the first `n` delays can be: what they are without jitter, and a bound for what jitter draws
+    /// (with [`Jitter::Decorrelated`], `base_delay * 3^n`).
     #[must_use]
     pub fn preview(&self, n: u32) -> Vec<Duration> {
         (1..=n).map(|attempt| self.ceiling(attempt)).collect()
@@ -222,8 +222,8 @@ impl BackoffConfig {
 
     /// An upper bound, in thousandths, of the odds that `n` delays drawn by full jitter fit the window.
     ///
-    /// The delays are a point in a box with the ceilings as sides; those that sum to at most `w` are a simplex of volume
-    /// `w^n / n!`. So the odds are at most the product of `w / (i * ceiling_i)`.
+    /// The delays are a point in a box with the ceilings as sides; those that sum to at most `w` are a simplex of
+    /// volume `w^n / n!`. So the odds are at most the product of `w / (i * ceiling_i)`.
     fn odds_that_full_jitter_fits(&self, n: u32) -> u128 {
         const ONE: u128 = 1_000_000_000;
         let window = self.circuit_breaker_window.as_nanos();

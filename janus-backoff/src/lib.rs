@@ -9,8 +9,8 @@
 //!                    └─ SlidingWindow   failures in the last minutes, in bounded memory
 //! ```
 //!
-//! Everything here is a plain value. Nothing reads a clock (`now` is an argument), sleeps, or draws from a global random
-//! source: the same seed gives the same schedule, on every machine and in every version.
+//! Everything here is a plain value. Nothing reads a clock (`now` is an argument), sleeps, or draws from a global
+//! random source: the same seed gives the same schedule, on every machine and in every version.
 //!
 //! ```
 //! use janus_backoff::{BackoffAction, BackoffConfig, BackoffState, Jitter};

@@ -41,8 +41,8 @@ impl Visitor<'_> for HumanDurationVisitor {
     }
 }
 
-/// Declares a struct of optional settings that is read from a map. Unlike a derived one, it names the field in every error,
-/// also in one about the field's value.
+/// Declares a struct of optional settings that is read from a map. Unlike a derived one, it names the field in every
+/// error, also in one about the field's value.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __settings {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// Counts events inside a sliding period, and remembers no more of them than it needs to answer "are there `limit` of
 /// them?".
 ///
-/// An event that is exactly `period` old still counts, as in Erlang/OTP's supervisor. Memory is bounded by `limit` instants
-/// whatever happens; nothing is allocated before the first event.
+/// An event that is exactly `period` old still counts, as in Erlang/OTP's supervisor. Memory is bounded by `limit`
+/// instants whatever happens; nothing is allocated before the first event.
 #[derive(Debug, Clone, Default)]
 pub struct SlidingWindow {
     events: VecDeque<Instant>,
@@ -53,7 +53,8 @@ impl SlidingWindow {
         below
     }
 
-    /// How many events are inside the period that ends at `now`. A `now` before the last event counts as that event's time.
+    /// How many events are inside the period that ends at `now`. A `now` before the last event counts as that event's
+    /// time.
     #[must_use]
     pub fn count(&self, now: Instant, period: Duration) -> u32 {
         let now = self.clamped(now);

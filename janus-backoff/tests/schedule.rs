@@ -223,8 +223,8 @@ mod delay {
 mod seed {
     use super::*;
 
-    /// Part of the crate's promise: a seed means the same schedule in every version. These numbers were worked out apart
-    /// from the crate, from the published algorithms.
+    /// Part of the crate's promise: a seed means the same schedule in every version. These numbers were worked out
+    /// apart from the crate, from the published algorithms.
     #[test]
     fn a_schedule_never_changes() {
         let table: [(Jitter, [u64; 12]); 4] = [

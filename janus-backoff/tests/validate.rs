@@ -263,8 +263,8 @@ fn extreme_settings_are_answered_at_once() {
     );
 }
 
-/// Full jitter may always draw short delays; "never" means less than once in a thousand times. The last delays are the long
-/// ones: the short ones before them must not hide that.
+/// Full jitter may always draw short delays; "never" means less than once in a thousand times. The last delays are the
+/// long ones: the short ones before them must not hide that.
 #[test]
 fn full_jitter_that_fits_less_than_once_in_a_thousand_times_is_refused() {
     for (max_delay, max_retries) in [(86_400 * S, 21), (3_600 * S, 20)] {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 /// Something that happened to one service.
 ///
-/// Events of one service come in order and without gaps: `seq` counts 0, 1, 2, .. from its registration on. Cheap to clone.
+/// Events of one service come in order and without gaps: `seq` counts 0, 1, 2, .. from its registration on. Cheap to
+/// clone.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServiceEvent {

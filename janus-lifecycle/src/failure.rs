@@ -55,8 +55,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// The error is kept as it came. It is turned into text only when somebody reads it ([`Display`] of the failure), so a
 /// crash loop that nobody watches formats nothing.
 ///
-/// Dropping an error runs somebody else's code, and whoever happens to hold the last clone must not pay for it: a panic in
-/// the error's `Drop` is caught.
+/// Dropping an error runs somebody else's code, and whoever happens to hold the last clone must not pay for it: a panic
+/// in the error's `Drop` is caught.
 #[derive(Clone)]
 pub struct Failure(Arc<Kept>);
 

@@ -82,7 +82,8 @@ impl From<TerminationReason> for State {
     }
 }
 
-/// The time that a service has spent in `Running`, as one number, which a run that follows another at once need not touch.
+/// The time that a service has spent in `Running`, as one number, which a run that follows another at once need not
+/// touch.
 ///
 /// In nanoseconds, of which there are enough for five centuries. While it is running: how much of its age it has not
 /// been. While it is not: how much it has been.
@@ -90,7 +91,8 @@ impl From<TerminationReason> for State {
 struct Uptime(u64);
 
 impl Uptime {
-    /// The rest of its age: what it has been running while it is, and what counts from here on when it begins to or ends.
+    /// The rest of its age: what it has been running while it is, and what counts from here on when it begins to or
+    /// ends.
     fn rest(self, age: Duration) -> Self {
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         Self(age.saturating_sub(self.0))
@@ -267,8 +269,8 @@ impl ServiceLifecycle {
         self.enter(now, reason.into())
     }
 
-    /// Counts a failure, as one more in a row, and keeps it as the last error, without a move: for a failure that ends the
-    /// service. Returns the error that is no longer the last one: dropping it runs the user's code.
+    /// Counts a failure, as one more in a row, and keeps it as the last error, without a move: for a failure that ends
+    /// the service. Returns the error that is no longer the last one: dropping it runs the user's code.
     #[inline]
     pub fn record_failure(&mut self, failure: Failure) -> Option<Failure> {
         self.attempt = self.attempt.saturating_add(1);

@@ -4,8 +4,8 @@ use crate::{FailureKind, ServicePhase};
 
 /// A service at one instant, as plain data: for a status page, a table or a test.
 ///
-/// Made by [`ServiceLifecycle::snapshot`](crate::ServiceLifecycle::snapshot). With the `serde` feature it is a flat object
-/// whose field names are stable.
+/// Made by [`ServiceLifecycle::snapshot`](crate::ServiceLifecycle::snapshot). With the `serde` feature it is a flat
+/// object whose field names are stable.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -37,8 +37,8 @@ pub struct ServiceLifecycleSnapshot {
     /// What its run says that it is doing. Filled in by a supervisor.
     #[cfg_attr(feature = "serde", serde(default))]
     pub status: Option<String>,
-    /// Its run blocks its thread, and cannot be dropped. Filled in by a supervisor, for services with a start timeout or a
-    /// watchdog, and for those that a shutdown has waited for in vain.
+    /// Its run blocks its thread, and cannot be dropped. Filled in by a supervisor, for services with a start timeout
+    /// or a watchdog, and for those that a shutdown has waited for in vain.
     #[cfg_attr(feature = "serde", serde(default))]
     pub stuck: bool,
 }

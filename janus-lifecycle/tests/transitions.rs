@@ -98,7 +98,8 @@ fn drawn_table() -> String {
     table
 }
 
-/// Behaviour G79. After a wanted change of the table: `UPDATE_GOLDEN=1 cargo test -p janus-lifecycle --test transitions`.
+/// Behaviour G79. After a wanted change of the table: `UPDATE_GOLDEN=1 cargo test -p janus-lifecycle --test
+/// transitions`.
 #[test]
 fn the_table_is_the_golden_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transitions.golden");

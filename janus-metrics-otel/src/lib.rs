@@ -4,8 +4,8 @@
 //!   supervisor ── ServiceEvent ──▶ OtelObserver ──▶ your Meter ──▶ Prometheus, OTLP, ..
 //! ```
 //!
-//! [`OtelObserver`] is an [`Observer`](janus_lifecycle::Observer): hand it to a supervisor, and give it a `Meter` of any
-//! provider. It knows neither the supervisor nor a runtime.
+//! [`OtelObserver`] is an [`Observer`](janus_lifecycle::Observer): hand it to a supervisor, and give it a `Meter` of
+//! any provider. It knows neither the supervisor nor a runtime.
 //!
 #![cfg_attr(
     feature = "prometheus",
@@ -43,14 +43,14 @@ assert!(exporter.render()?.contains("janus_supervisor_restarts_total{service=\"f
 //!
 //! - Every counter of a service exists from the moment the service is registered, for every `reason` and `kind`:
 //!   `spawned_total` at one, the others at zero, so that `increase()` does not miss a first failure.
-//! - `service_phase` is 1 for the phase that the service is in and 0 for the others, so that its average over time is the
-//!   share of time in that phase. Where a series is about many services, it is how many of them are in the phase.
+//! - `service_phase` is 1 for the phase that the service is in and 0 for the others, so that its average over time is
+//!   the share of time in that phase. Where a series is about many services, it is how many of them are in the phase.
 //! - A service's series go away when the supervisor forgets the service.
 //! - The services in a group are new ones each time that the group runs again, and so are their series: they begin at
 //!   zero again, so that `increase()` misses most of a group that restarts in quick succession. What has no `service`
 //!   label goes on.
-//! - `backoff_delay_seconds` is what was drawn: a stop or a restart by hand may end a backoff before, a group or a limit
-//!   on starts prolong it.
+//! - `backoff_delay_seconds` is what was drawn: a stop or a restart by hand may end a backoff before, a group or a
+//!   limit on starts prolong it.
 //!
 //! # Histograms
 //!

@@ -127,7 +127,8 @@ impl OtelObserverBuilder {
         }
     }
 
-    /// The same for checked settings, with everything counted here, and series for as many services as there is room for.
+    /// The same for checked settings, with everything counted here, and series for as many services as there is room
+    /// for.
     #[cfg(feature = "prometheus")]
     pub(crate) fn build_with_room(mut self, room: Arc<Room>) -> OtelObserver {
         let bounds = Bounds {
@@ -221,7 +222,8 @@ fn service_label(name: &Arc<str>) -> KeyValue {
 /// On the series of all services for which there was no room. OpenTelemetry marks its own so.
 pub(crate) const OVERFLOW: &str = "otel.metric.overflow";
 
-/// Tells the numbers of one service, or of many, for one metric: each value, and the label that tells it from the others.
+/// Tells the numbers of one service, or of many, for one metric: each value, and the label that tells it from the
+/// others.
 type Numbers = fn(&Counts, &mut dyn FnMut(u64, Option<(&'static str, &'static str)>));
 
 /// Every metric that is a number for each service.

@@ -1,4 +1,5 @@
-//! Being told of everything that happens: the way to metrics, alerts and audit trails. `cargo run --example 04_observer`
+//! Being told of everything that happens: the way to metrics, alerts and audit trails. `cargo run --example
+//! 04_observer`
 //!
 //! Prints:
 //! ```text

@@ -40,7 +40,8 @@ fn without_a_runtime(backoff: BackoffConfig) -> Result<(), Box<dyn std::error::E
     Ok(())
 }
 
-/// The whole supervisor follows tokio's clock: paused, it jumps from timer to timer, so an hour of backoff takes no time.
+/// The whole supervisor follows tokio's clock: paused, it jumps from timer to timer, so an hour of backoff takes no
+/// time.
 async fn with_paused_time(backoff: BackoffConfig) -> Result<(), Box<dyn std::error::Error>> {
     let started = tokio::time::Instant::now();
     let config = SupervisorConfig::default()

@@ -24,20 +24,21 @@ pub struct SupervisorConfig {
     /// How long all services together may take to stop; what is left is dropped. Zero drops them once they have
     /// seen their tokens, [`Duration::MAX`] waits for ever. Default: 30 s.
     pub shutdown_timeout: Duration,
-    /// After that, how long to wait until what was dropped is really gone. A service that blocks its thread is not, and is
-    /// reported as stuck. Default: 1 s.
+    /// After that, how long to wait until what was dropped is really gone. A service that blocks its thread is not, and
+    /// is reported as stuck. Default: 1 s.
     pub abort_timeout: Duration,
-    /// Whether SIGTERM and SIGINT (elsewhere: Ctrl-C) begin the shutdown, and a second one ends the grace. Default: true.
+    /// Whether SIGTERM and SIGINT (elsewhere: Ctrl-C) begin the shutdown, and a second one ends the grace. Default:
+    /// true.
     ///
     /// The handlers are installed when the supervisor is made inside a runtime, or else with its first service, so that
     /// no signal is lost; once installed they stay for the life of the process, as tokio's do: when the fleet is gone,
     /// these signals no longer end the process. A program that lives on without a supervisor handles them itself.
     pub install_signal_handler: bool,
-    /// Where jitter starts from: the same seed and the same order of spawning give the same delays. Default: none, which
-    /// takes a random one.
+    /// Where jitter starts from: the same seed and the same order of spawning give the same delays. Default: none,
+    /// which takes a random one.
     pub seed: Option<u64>,
-    /// How many restarts of all its services together the supervisor tolerates, before it gives up and shuts down with an
-    /// error. A restart then takes a lock that all services share. Default: none, any number.
+    /// How many restarts of all its services together the supervisor tolerates, before it gives up and shuts down with
+    /// an error. A restart then takes a lock that all services share. Default: none, any number.
     pub intensity: Option<Intensity>,
     /// When the supervisor shuts down by itself because its work is done. Default: never.
     pub auto_shutdown: AutoShutdown,
@@ -224,9 +225,9 @@ impl SpawnOptions {
         self
     }
 
-    /// Sets how long this service may take to stop before it is dropped. Zero drops it as soon as it has seen its token,
-    /// [`Duration::MAX`] waits for ever. In a shutdown the supervisor's `shutdown_timeout` limits it. Default: the
-    /// `shutdown_timeout`.
+    /// Sets how long this service may take to stop before it is dropped. Zero drops it as soon as it has seen its
+    /// token, [`Duration::MAX`] waits for ever. In a shutdown the supervisor's `shutdown_timeout` limits it. Default:
+    /// the `shutdown_timeout`.
     #[must_use]
     pub fn with_shutdown_grace(mut self, grace: Duration) -> Self {
         self.shutdown_grace = Some(grace);
@@ -251,7 +252,8 @@ impl SpawnOptions {
         self
     }
 
-    /// Sets when a run counts as ready: as soon as it has begun, or when it says so. Until then the service is starting.
+    /// Sets when a run counts as ready: as soon as it has begun, or when it says so. Until then the service is
+    /// starting.
     #[must_use]
     pub fn with_readiness(mut self, readiness: Readiness) -> Self {
         self.checks.readiness = readiness;

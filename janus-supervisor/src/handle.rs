@@ -176,7 +176,8 @@ impl ServiceHandle {
         cell.first(|| cell.read(answer)).await
     }
 
-    /// Waits until it is running, which includes ready. Returns whether it is: once it has terminated, it will never be.
+    /// Waits until it is running, which includes ready. Returns whether it is: once it has terminated, it will never
+    /// be.
     ///
     /// # Cancel safety
     /// Nothing is lost: call it again.

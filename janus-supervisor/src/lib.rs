@@ -141,12 +141,13 @@
 //!
 //! # Features
 //!
-//! - `serde` (off by default): configuration with human durations (`"250ms"`, `"5m"`), snapshots and reports as plain data.
+//! - `serde` (off by default): configuration with human durations (`"250ms"`, `"5m"`), snapshots and reports as plain
+//!   data.
 //!
 //! # Runtime
 //!
-//! Services run on the tokio runtime that they are spawned in, which needs its time driver and, for signals, its I/O driver
-//! (`enable_all`). Time is tokio's: under a paused clock, tests of restarts take no time at all (if they call
+//! Services run on the tokio runtime that they are spawned in, which needs its time driver and, for signals, its I/O
+//! driver (`enable_all`). Time is tokio's: under a paused clock, tests of restarts take no time at all (if they call
 //! the supervisor from inside the runtime: outside, nobody knows of a paused clock).
 //!
 //! For each runtime of several threads that it is used on, a supervisor has a thread of its own, `janus-sysmon`, which

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Counters over all services of one supervisor, fed by the same events as every other [`Observer`].
 ///
-/// Each is exact by itself; read together while services come and go, they may be a moment apart. As an observer of one's
-/// own it must be there from the start: the end of a service whose registration it has not seen would count as well.
+/// Each is exact by itself; read together while services come and go, they may be a moment apart. As an observer of
+/// one's own it must be there from the start: the end of a service whose registration it has not seen would count as
+/// well.
 #[derive(Debug, Default)]
 pub struct SupervisorMetrics {
     /// Runs that were begun again after an earlier one had ended.

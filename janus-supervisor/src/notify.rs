@@ -49,8 +49,8 @@ pub fn status(text: impl Into<String>) {
     with_current(|cell| cell.say_status(cell.run(), text.into()));
 }
 
-/// Why this run was asked to end, once it was. Nobody asks a run that has failed a check, or has ended: what it has left
-/// behind sees its token cancelled all the same.
+/// Why this run was asked to end, once it was. Nobody asks a run that has failed a check, or has ended: what it has
+/// left behind sees its token cancelled all the same.
 #[must_use]
 pub fn stop_reason() -> Option<StopReason> {
     with_current(|cell| cell.stop_reason()).flatten()

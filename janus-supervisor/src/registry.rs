@@ -1,7 +1,8 @@
 //! Names -> cells.
 //!
-//! The one lock that all services share, but for those of what limits them all together, where something does (`root.rs`,
-//! `starts.rs`). Spawning, removing and listing take it; a service that runs, fails and restarts never does.
+//! The one lock that all services share, but for those of what limits them all together, where something does
+//! (`root.rs`, `starts.rs`). Spawning, removing and listing take it; a service that runs, fails and restarts never
+//! does.
 
 mod cells;
 
@@ -55,7 +56,8 @@ impl Registry {
             }
         }
         let mut replaced = Vec::new();
-        // A group that is taken the place of goes with all that is inside it. (One that runs again has the same children.)
+        // A group that is taken the place of goes with all that is inside it. (One that runs again has the same
+        // children.)
         if let Some(top) = new.first().filter(|top| !top.traits.inside) {
             if cells.get(&top.name).is_some_and(|old| old.traits.group) {
                 replaced = take_inside(&mut cells, &top.name);

@@ -273,8 +273,7 @@ impl Shared {
             return;
         }
         let all = self.registry.all();
-        let waits =
-            |cell: &ServiceCell| self.has_order.load(SeqCst) && !self.order().may_stop(&cell.name);
+        let waits = |cell: &ServiceCell| cell.is_related() && !self.order().may_stop(&cell.name);
         for cell in all.top().rev() {
             if waits(cell) {
                 cell.hurry();
@@ -311,7 +310,8 @@ impl Shared {
         }
     }
 
-    /// Sees to it that whoever waits is told of changes. A change that is not told was made before this, and can be seen.
+    /// Sees to it that whoever waits is told of changes. A change that is not told was made before this, and can be
+    /// seen.
     pub(crate) fn watch(&self) -> Watching<'_> {
         self.watchers.fetch_add(1, Relaxed);
         Watching(self)

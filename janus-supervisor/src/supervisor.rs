@@ -21,8 +21,8 @@ use tokio::runtime::Handle;
 
 /// Keeps services running. Cheap to clone; all clones are one supervisor.
 ///
-/// Dropping the last clone shuts the services down: each is cancelled, and dropped when its grace is over. Nobody waits for
-/// that; to wait, use [`wait_for_drain`](Self::wait_for_drain).
+/// Dropping the last clone shuts the services down: each is cancelled, and dropped when its grace is over. Nobody waits
+/// for that; to wait, use [`wait_for_drain`](Self::wait_for_drain).
 ///
 /// ```
 /// use janus_supervisor::{JanusSupervisor, SupervisorConfig, service_fn};
@@ -82,8 +82,8 @@ impl JanusSupervisor {
     /// Registers a service and starts it. It is registered when this returns.
     ///
     /// # Errors
-    /// [`SpawnError`]: the name is in use or invalid, the default backoff is invalid, the supervisor is shutting down, or
-    /// this is not inside a tokio runtime. The service is dropped.
+    /// [`SpawnError`]: the name is in use or invalid, the default backoff is invalid, the supervisor is shutting down,
+    /// or this is not inside a tokio runtime. The service is dropped.
     pub fn spawn_service(&self, service: impl JanusService) -> Result<ServiceHandle, SpawnError> {
         self.spawn_service_with_options(service, SpawnOptions::default())
     }

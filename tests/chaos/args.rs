@@ -13,7 +13,8 @@ pub(crate) struct Args {
     pub(crate) fleet: PathBuf,
     /// How many fleets are started and ended.
     pub(crate) runs: u64,
-    /// The plan of the first run; the next has the next seed. So one that failed is planned again by `--runs 1 --seed N`.
+    /// The plan of the first run; the next has the next seed. So one that failed is planned again by `--runs 1 --seed
+    /// N`.
     pub(crate) seed: Option<u64>,
     /// How many fleets there are at one time: they wait more than they work.
     pub(crate) at_once: u64,

@@ -94,7 +94,8 @@ fn check_names(plan: &Plan, outcome: &Outcome, report: &Report) -> Result<()> {
         has(&report.aborted, "stubborn") == began,
         "`stubborn` never stops by itself, once it runs"
     );
-    // Time that passes while the process is stopped is over for its services, too; and a second signal leaves them none.
+    // Time that passes while the process is stopped is over for its services, too; and a second signal leaves them
+    // none.
     if outcome.stopped.is_zero() {
         ensure!(report.stuck.is_empty(), "stuck: {:?}", report.stuck);
         if outcome.sent.len() == 1 {

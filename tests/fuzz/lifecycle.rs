@@ -1,4 +1,5 @@
-//! Events in any order, of any services, at any time: a replay takes over those that can follow, and refuses the others.
+//! Events in any order, of any services, at any time: a replay takes over those that can follow, and refuses the
+//! others.
 
 use crate::t0;
 use bolero::{TypeGenerator, check};

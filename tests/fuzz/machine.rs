@@ -1,4 +1,5 @@
-//! [`ServiceMachine`] under any inputs at any times: it never refuses itself a move, and its events tell the whole story.
+//! [`ServiceMachine`] under any inputs at any times: it never refuses itself a move, and its events tell the whole
+//! story.
 
 use crate::ledger::Ledger;
 use crate::letters::{choice, letter};

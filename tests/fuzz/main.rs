@@ -1,4 +1,5 @@
-//! What nobody thought of: settings, names and histories that are made at random, against what must hold of all of them.
+//! What nobody thought of: settings, names and histories that are made at random, against what must hold of all of
+//! them.
 //!
 //! Each test is a target of bolero's. As one of all tests it takes what lies in `__fuzz__/<target>/corpus` and a fixed
 //! number of random inputs; `cargo xtask fuzz --for 5m` goes on for longer. A failure names the seed that repeats it,

@@ -1,5 +1,5 @@
-//! What the tests of the whole workspace are made of: services that follow a script, and an observer that writes everything
-//! down.
+//! What the tests of the whole workspace are made of: services that follow a script, and an observer that writes
+//! everything down.
 
 mod dice;
 mod recorder;
@@ -40,7 +40,8 @@ pub fn backoff() -> BackoffConfig {
     BackoffConfig::default().with_jitter(Jitter::None)
 }
 
-/// Lets everybody else go as far as they can: a paused clock moves on, by this one millisecond, only when all are waiting.
+/// Lets everybody else go as far as they can: a paused clock moves on, by this one millisecond, only when all are
+/// waiting.
 pub async fn settle() {
     tokio::time::sleep(ms(1)).await;
 }
@@ -57,7 +58,8 @@ pub async fn within_an_hour<T>(it: impl Future<Output = T>) -> T {
     }
 }
 
-/// Runs a test on a thread of its own, and fails if that takes longer than a minute: for what would hang rather than fail.
+/// Runs a test on a thread of its own, and fails if that takes longer than a minute: for what would hang rather than
+/// fail.
 ///
 /// # Panics
 /// As the test does, and when the minute is over.

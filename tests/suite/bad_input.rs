@@ -1,4 +1,5 @@
-//! What must not be accepted, and what must not be trusted: names, settings, moments, and services that hog their thread.
+//! What must not be accepted, and what must not be trusted: names, settings, moments, and services that hog their
+//! thread.
 
 mod runaway;
 

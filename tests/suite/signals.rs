@@ -126,7 +126,8 @@ fn sigint_begins_the_drain() {
     assert!(child.end().success());
 }
 
-/// The grace is an hour; the second signal, of either kind, ends it at once. What began the shutdown is still the first.
+/// The grace is an hour; the second signal, of either kind, ends it at once. What began the shutdown is still the
+/// first.
 #[test]
 fn a_second_signal_ends_the_grace() {
     for (first, second, cause) in [
@@ -273,7 +274,8 @@ fn whoever_waits_hears_the_signal_when_the_runtime_of_the_first_service_has_gone
     assert!(child.end().success());
 }
 
-/// Whoever spawns has somebody listen for signals, also where the runtime of the service itself has been known for long.
+/// Whoever spawns has somebody listen for signals, also where the runtime of the service itself has been known for
+/// long.
 #[test]
 fn the_signal_is_heard_where_services_are_spawned_from() {
     let child = Child::start("spawned from elsewhere");

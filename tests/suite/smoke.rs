@@ -344,15 +344,16 @@ async fn a_delay_that_is_over_before_it_is_waited_for_is_over() {
     assert_eq!(feed.stop().await, TerminationReason::Cancelled);
 }
 
-/// What wakes from a timer may be polled by the very thread that looks at the timers, and tokio wakes no other for that.
+/// What wakes from a timer may be polled by the very thread that looks at the timers, and tokio wakes no other for
+/// that.
 struct Sleeper {
     /// It blocks its thread.
     blocked: mpsc::Receiver<()>,
     let_go: mpsc::Sender<()>,
 }
 
-/// A service that waits for a while, when it has begun or once it was told to end, and then blocks its thread. In real time, after a
-/// long one, it comes back by itself, lest a failing test should hang.
+/// A service that waits for a while, when it has begun or once it was told to end, and then blocks its thread. In real
+/// time, after a long one, it comes back by itself, lest a failing test should hang.
 fn sleeper(when_told: bool) -> (impl janus_supervisor::JanusService, Sleeper) {
     let (tell, blocked) = mpsc::channel();
     let (let_go, go) = mpsc::channel();

@@ -1,4 +1,5 @@
-//! Groups: strategies, intensity, order, dependencies, significance. DESIGN 5; FIELD group D; OTP's and suture's own cases.
+//! Groups: strategies, intensity, order, dependencies, significance. DESIGN 5; FIELD group D; OTP's and suture's own
+//! cases.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,5 @@
-//! `cargo xtask counts`: what a restart, a panic, a spawn and a shutdown cost, in instructions, heap blocks and live bytes.
+//! `cargo xtask counts`: what a restart, a panic, a spawn and a shutdown cost, in instructions, heap blocks and live
+//! bytes.
 //!
 //! Counted by callgrind and by a counting allocator, so that the figures are the same on a busy machine. The difference
 //! of two sizes leaves out what is only done once. Fails where a figure is above its limit.

@@ -1,4 +1,5 @@
-//! `cargo xtask miri`: the tests that Miri can run in reasonable time, in the interpreter that sees undefined behaviour.
+//! `cargo xtask miri`: the tests that Miri can run in reasonable time, in the interpreter that sees undefined
+//! behaviour.
 //!
 //! There is no `unsafe` here, so this looks at how the libraries below are used. It needs a nightly toolchain with
 //! Miri, and is no part of the CI: nobody who uses or changes this workspace has to have one.
@@ -61,7 +62,8 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
             .args(cargo)
             .arg("--")
             .args(tests)
-            // Tests read golden files. What a panic carries that came out of an error's own code is forgotten on purpose.
+            // Tests read golden files. What a panic carries that came out of an error's own code is forgotten on
+            // purpose.
             .env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-ignore-leaks")
             // An interpreter is a thousand times slower.
             .env("PROPTEST_CASES", "2");

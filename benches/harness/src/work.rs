@@ -34,7 +34,8 @@ impl Work for Idle {
         cancelled: impl Future<Output = ()> + Send,
     ) -> impl Future<Output = Result<(), Fault>> + Send {
         self.started.pass();
-        // No `async`: that keeps room for what it has been given and for what it waits for, which is the same thing here.
+        // No `async`: that keeps room for what it has been given and for what it waits for, which is the same thing
+        // here.
         cancelled.map(Ok)
     }
 }

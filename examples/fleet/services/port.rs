@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use tokio::net::TcpListener;
 
-/// The address belongs to the service, each listener to one run: a server that is down refuses its clients, as a crashed
-/// process would.
+/// The address belongs to the service, each listener to one run: a server that is down refuses its clients, as a
+/// crashed process would.
 pub(crate) struct Port {
     address: SocketAddr,
     /// For the first run: from the beginning the port is this server's, and clients who come early wait in its queue.

@@ -74,7 +74,8 @@ pub(crate) fn exchange() -> impl JanusService {
     })
 }
 
-/// After three failures the breaker opens; three seconds later one run may try, and if it lasts for two, all is well again.
+/// After three failures the breaker opens; three seconds later one run may try, and if it lasts for two, all is well
+/// again.
 pub(crate) fn half_open() -> SpawnOptions {
     let backoff = BackoffConfig::new(ms(200), Duration::from_secs(2))
         .with_circuit_breaker(3, Duration::from_secs(60))

@@ -205,7 +205,8 @@ fn observers_with_other_values_of_an_attribute_are_all_shown() {
     assert_eq!(shown.samples(active, &[]).count(), 3);
 }
 
-/// Not what it is for: each supervisor gives the same numbers to its services. Nothing goes wrong for good all the same.
+/// Not what it is for: each supervisor gives the same numbers to its services. Nothing goes wrong for good all the
+/// same.
 #[test]
 fn one_observer_of_several_supervisors_comes_back_to_none_active() {
     for names in [["a", "b", "c"], ["a"; 3], ["a", "b", "a"]] {

@@ -1,4 +1,5 @@
-//! The Prometheus text format, version 0.0.4, read as strictly as it can be: what is not in order is an error, not a guess.
+//! The Prometheus text format, version 0.0.4, read as strictly as it can be: what is not in order is an error, not a
+//! guess.
 //!
 //! 1. A family is its `# HELP`, its `# TYPE` and at least one sample, together and only once. There is nothing between.
 //! 2. Names and labels have the letters that Prometheus allows; a value has only the escapes that the format knows.

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A service made of a function that blocks its thread: it runs on the runtime's blocking pool.
 ///
 /// The function gets the token and has to look at it (`cancel.is_cancelled()`) now and then: nothing can stop a thread
-/// from outside. One that does not return within its grace keeps its thread, and the service is not over before it
-/// returns: a shutdown reports it as stuck, and a runtime that is dropped rather than [shut down in the
-/// background](tokio::runtime::Runtime::shutdown_background) waits for it. [`notify`](crate::notify) works in it.
+/// from outside. (It is cancelled also when the run has failed a check.) One that does not return within its grace
+/// keeps its thread, and the service is not over before it returns: a shutdown reports it as stuck, and a runtime that
+/// is dropped rather than [shut down in the background](tokio::runtime::Runtime::shutdown_background) waits for it.
+/// [`notify`](crate::notify) works in it.
 ///
 /// It holds a thread of the pool (512 by default, shared with `tokio::fs`) for as long as it runs. While all are taken
 /// it counts as running, and waits for one.

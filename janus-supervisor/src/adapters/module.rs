@@ -15,8 +15,8 @@ pub trait ModuleState: Send + Sync + 'static {
     fn is_shutdown_requested(&self) -> bool;
 
     /// Takes note of how a module is; by default, nothing. Told at its start (healthy), at a clean stop (not healthy
-    /// any more: "stopped"), at an error (not healthy, with the error's text), at a panic ("panicked") and when its run is
-    /// dropped ("dropped").
+    /// any more: "stopped"), at an error (not healthy, with the error's text), at a panic ("panicked") and when its run
+    /// is dropped ("dropped").
     fn report_health(&self, module: &str, healthy: bool, message: Option<&str>) {
         let _ = (module, healthy, message);
     }

@@ -108,13 +108,17 @@ fn stuck(shared: &Shared) -> Vec<String> {
 
 /// A group is stuck only because of what is inside it.
 fn without_groups(names: Vec<String>) -> Vec<String> {
-    let groups_of = |name: &str| {
-        let ends = name.match_indices('/').map(|(end, _)| end);
-        ends.map(|end| name[..end].to_owned()).collect::<Vec<_>>()
-    };
-    let groups: HashSet<String> = names.iter().flat_map(|name| groups_of(name)).collect();
-    let is_cause = |name: &String| !groups.contains(name);
-    names.into_iter().filter(is_cause).collect()
+    let mut groups = HashSet::new();
+    for name in &names {
+        groups.extend(
+            name.match_indices('/')
+                .map(|(end, _)| name[..end].to_owned()),
+        );
+    }
+    names
+        .into_iter()
+        .filter(|name| !groups.contains(name))
+        .collect()
 }
 
 /// For a task that must end with the fleet: ready when a shutdown has begun and no service is left.

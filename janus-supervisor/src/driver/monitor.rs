@@ -12,9 +12,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 /// The shortest time between two looks, and how long something may be overdue.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// Looks after a service that has to show something, until it has ended: from its own runtime, and, as that may have no other
-/// thread, from where this is called, if that has several. (One of a single thread may have another clock, which a test has
-/// paused.)
+/// Looks after a service that has to show something, until it has ended: from its own runtime, and, as that may have no
+/// other thread, from where this is called, if that has several. (One of a single thread may have another clock, which
+/// a test has paused.)
 #[inline]
 pub(crate) fn watch(cell: &Arc<ServiceCell>, checks: Checks, runtime: &Handle) {
     let limits = [checks.start_timeout, checks.watchdog];
@@ -51,10 +51,10 @@ async fn look(cell: Arc<ServiceCell>, period: Duration) {
         let is_overdue = |due: &Instant| now.saturating_duration_since(*due) > SHORTEST;
         let due = cell.due().filter(is_overdue);
         let is_stuck = due.is_some() && due == suspected;
-        let is_new = due.is_some() && !is_stuck;
+        let is_suspect = due.is_some() && !is_stuck;
         suspected = due;
         // What is only suspected is not judged yet, and may be known already.
-        if !is_new && cell.set_stuck(is_stuck) {
+        if !is_suspect && cell.set_stuck(is_stuck) {
             let service = &*cell.name;
             logged(|| {
                 if is_stuck {

@@ -1,11 +1,12 @@
 //! Sees to it that a runtime goes on looking at its timers and sockets while a run blocks one of its threads.
 //!
-//! The thread that waits for them is also the one that runs what they wake. If that blocks, and the other threads sleep,
-//! nobody waits for them any more: no deadline, no signal and no sibling's timer is noticed. (tokio's own remedy, an eager
-//! handoff of its driver, is unstable.) A task that does nothing wakes one of the others, which then takes over.
+//! The thread that waits for them is also the one that runs what they wake. If that blocks, and the other threads
+//! sleep, nobody waits for them any more: no deadline, no signal and no sibling's timer is noticed. (tokio's own
+//! remedy, an eager handoff of its driver, is unstable.) A task that does nothing wakes one of the others, which then
+//! takes over.
 //!
-//! The runtime itself cannot notice, so that takes a thread of its own, as Go's scheduler has one, of this name, for what
-//! blocks there.
+//! The runtime itself cannot notice, so that takes a thread of its own, as Go's scheduler has one, of this name, for
+//! what blocks there.
 
 use super::logged;
 use std::convert::Infallible;

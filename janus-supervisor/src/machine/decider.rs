@@ -9,7 +9,8 @@
 //!
 //! 1. [`Command::Run`] is answered only when no run is in progress, and none is after [`Command::Finish`].
 //! 2. Every run that began ends with exactly one `RunEnded`, before the transition that follows from it.
-//! 3. A stop request wins at any point: after it no run begins, and with none in progress the service terminates at once.
+//! 3. A stop request wins at any point: after it no run begins, and with none in progress the service terminates at
+//!    once.
 //! 4. An input that is late, early, repeated or stale changes nothing and says so with [`Command::Wait`] (or
 //!    [`Command::Finish`], when all is over).
 //! 5. `deadline` is when something will be due. A [`Input::Tick`] before it changes nothing.

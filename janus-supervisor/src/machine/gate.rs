@@ -1,4 +1,5 @@
-//! Whether another run may begin: what a group allows, what somebody wants at once, and what the supervisor's limit says.
+//! Whether another run may begin: what a group allows, what somebody wants at once, and what the supervisor's limit
+//! says.
 //!
 //! These are the invariants 6 and 7 of the service's machine.
 
@@ -68,7 +69,8 @@ impl Gate {
         self.turn.is_some()
     }
 
-    /// Takes note of what the limit says. Returns whether it was asked: what comes unasked is stale, and changes nothing.
+    /// Takes note of what the limit says. Returns whether it was asked: what comes unasked is stale, and changes
+    /// nothing.
     pub(super) fn hear(&mut self, turn: Turn) -> bool {
         let is_asking = self.is_asking();
         if is_asking {

@@ -2,7 +2,8 @@
 //!
 //! Invariants, which the tests cite:
 //!
-//! 1. Children start in order, each when the one before it has become ready or has ended, and stop in reverse, one by one.
+//! 1. Children start in order, each when the one before it has become ready or has ended, and stop in reverse, one by
+//!    one.
 //! 2. A child is told to start only when it is down. Under `OneForAll` nobody is told to start before all have come
 //!    down, under `RestForOne` nobody after the one that failed.
 //! 3. After [`GroupInput::Stop`] nobody is started, and [`GroupCommand::Finish`] comes when the last child has ended.

@@ -239,7 +239,8 @@ impl Node {
         }
     }
 
-    /// Another service of the name has taken its place. It is told to start by nobody, unless it turns out to be after others.
+    /// Another service of the name has taken its place. It is told to start by nobody, unless it turns out to be after
+    /// others.
     fn begin(&mut self, id: u64) {
         (self.id, self.ended, self.started) = (id, false, true);
         self.awaits.clear();

@@ -21,7 +21,8 @@ pub enum Input {
     Restart,
     /// Its group has changed its mind: what it wants now. Only for a [gated](super::ServiceMachine::gated) service.
     Permit(Permit),
-    /// The answer to [`Command::Ask`], perhaps a late one. Only for a [limited](super::ServiceMachine::limited) service.
+    /// The answer to [`Command::Ask`], perhaps a late one. Only for a [limited](super::ServiceMachine::limited)
+    /// service.
     Turn(Turn),
     /// Somebody wants it to end.
     Stop {

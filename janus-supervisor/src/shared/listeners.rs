@@ -80,7 +80,8 @@ impl Shared {
             .any(|relay| relay.on == here.id() && relay.spawns)
         {
             let _inside = here.enter();
-            // If they cannot be installed, `run_until_shutdown` says so. It is tried once: tokio panics where they cannot.
+            // If they cannot be installed, `run_until_shutdown` says so. It is tried once: tokio panics where they
+            // cannot.
             let _told_later = self.ensure_signals();
         }
         for relay in &mut *self.relays.lock() {

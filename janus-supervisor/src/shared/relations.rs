@@ -55,7 +55,7 @@ impl Shared {
             group.registered(cell.traits.significant);
         }
         if !after.is_empty() {
-            // First, so that whoever becomes ready from now on says so.
+            // From now on, whoever takes the name of one that others are after is taken in, too.
             self.has_order.store(true, SeqCst);
             cell.set_after(after.iter().map(|on| Arc::clone(&on.name)).collect());
         }
@@ -65,6 +65,7 @@ impl Shared {
         let awaited = after.iter().map(|on| {
             let cell = self.this(&(Arc::clone(&on.name), on.id));
             if let Some(cell) = &cell {
+                // First, so that it says so when it becomes ready, or ends, from now on.
                 cell.set_related();
             }
             (Arc::clone(&on.name), on.id, cell)
@@ -102,7 +103,7 @@ impl Shared {
 
     /// A service of the supervisor's own has become ready: whoever waits for it may start.
     pub(crate) fn is_up(&self, cell: &ServiceCell) {
-        if self.has_order.load(SeqCst) {
+        if cell.is_related() {
             let may_start = self.order().up(&cell.name, cell.id);
             self.start(&may_start);
         }
@@ -111,7 +112,10 @@ impl Shared {
     /// A service of the supervisor's own has ended, and is gone.
     #[inline]
     pub(crate) fn ended(&self, cell: &ServiceCell) {
-        self.leaves_order(&cell.name, cell.id);
+        // Whoever is just about to start after it sees this, or sees that it is over.
+        if cell.is_related() {
+            self.leaves_order(&cell.name, cell.id);
+        }
         if let Some(group) = &self.root_group {
             let reason = cell.read(|lifecycle| lifecycle.termination_reason().cloned());
             let end = ChildEnd::of(reason.as_ref());
@@ -122,12 +126,9 @@ impl Shared {
     }
 
     /// A service has ended: whoever waits for that may start, or stop.
-    #[inline]
     fn leaves_order(&self, name: &str, id: u64) {
-        if self.has_order.load(SeqCst) {
-            let freed = self.order().end(name, id);
-            self.go_on(freed);
-        }
+        let freed = self.order().end(name, id);
+        self.go_on(freed);
     }
 
     /// Lets those start and stop that may now.

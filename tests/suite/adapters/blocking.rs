@@ -1,5 +1,5 @@
-//! Code that blocks a thread. A paused clock stands still while a thread of the blocking pool is busy, so what these tests
-//! wait for is either the thread itself or real time that the supervisor is told to wait.
+//! Code that blocks a thread. A paused clock stands still while a thread of the blocking pool is busy, so what these
+//! tests wait for is either the thread itself or real time that the supervisor is told to wait.
 
 use janus_supervisor::adapters::BlockingService;
 use janus_supervisor::{

@@ -28,7 +28,8 @@ impl Wish {
     }
 }
 
-/// A service with a hold on itself. Its first run asks, a second after it began; any other runs until it is told to end.
+/// A service with a hold on itself. Its first run asks, a second after it began; any other runs until it is told to
+/// end.
 struct Selfish {
     me: Arc<OnceLock<ServiceHandle>>,
     wish: Wish,

@@ -30,7 +30,8 @@ impl Drop for Rude {
     }
 }
 
-/// The drop is part of the run: a run that returned `Ok` and then panicked has not ended well. What it said before stays.
+/// The drop is part of the run: a run that returned `Ok` and then panicked has not ended well. What it said before
+/// stays.
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_the_drop_of_a_run_that_has_ended_is_how_it_ended() {
     type Case = (fn() -> Polled, &'static str, &'static str);

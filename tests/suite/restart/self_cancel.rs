@@ -415,7 +415,8 @@ async fn the_cooldown_of_the_run_goes_on() {
     );
 }
 
-/// The driver puts a fresh token in place while others are asking it to stop through the old one. No request may be lost.
+/// The driver puts a fresh token in place while others are asking it to stop through the old one. No request may be
+/// lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_that_races_with_it_is_never_lost() {
     for round in 0..500 {

@@ -111,7 +111,8 @@ async fn children_that_end_or_fail_at_once_do_not_hold_up_those_after_them() {
     );
 }
 
-/// OTP: scale_start_stop_many_children, count_children. Each child costs the same number of events, however many there are.
+/// OTP: scale_start_stop_many_children, count_children. Each child costs the same number of events, however many there
+/// are.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_children_start_in_order_and_stop_in_reverse_at_a_constant_cost_each() {
     for n in [10, 1_000] {

@@ -41,7 +41,8 @@ impl Contender for Rustrade {
             .then_some("sleeps for a tick of the timer (1 ms) before each restart")
     }
 
-    // It sleeps without a delay, too, and the timer rounds up: it starts a service a thousand times a second, and no more.
+    // It sleeps without a delay, too, and the timer rounds up: it starts a service a thousand times a second, and no
+    // more.
     const SLOWER: u32 = 25;
 
     async fn start<W: Work>(services: Vec<(String, W)>) -> Services {

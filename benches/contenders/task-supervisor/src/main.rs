@@ -36,7 +36,8 @@ impl Contender for TaskSupervisor {
         }
     }
 
-    // It sleeps without a delay, too, and the timer rounds up: it starts a service a thousand times a second, and no more.
+    // It sleeps without a delay, too, and the timer rounds up: it starts a service a thousand times a second, and no
+    // more.
     const SLOWER: u32 = 25;
 
     async fn start<W: Work>(services: Vec<(String, W)>) -> Supervisor {

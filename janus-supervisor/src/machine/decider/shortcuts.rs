@@ -37,7 +37,8 @@ impl Decider {
         ..Tally::none()
     };
 
-    /// How much happens where a run [ends as it was asked to](Self::finish): it stops, the run ends, the service with it.
+    /// How much happens where a run [ends as it was asked to](Self::finish): it stops, the run ends, the service with
+    /// it.
     pub(crate) const FINISH: Tally = Tally {
         events: 3,
         terminated: 1,

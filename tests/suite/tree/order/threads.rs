@@ -1,4 +1,5 @@
-//! In real time, on several threads: what the paused clock cannot show. Nothing here depends on how long anything takes.
+//! In real time, on several threads: what the paused clock cannot show. Nothing here depends on how long anything
+//! takes.
 
 use super::super::*;
 use janus_supervisor::{CancellationToken, RestartPolicy, ServiceError, SpawnOptions, service_fn};

@@ -1,4 +1,5 @@
-//! Ends at awkward moments: before the first poll, in the middle, without a runtime, by a thread that does not come back.
+//! Ends at awkward moments: before the first poll, in the middle, without a runtime, by a thread that does not come
+//! back.
 
 use super::*;
 use janus_supervisor::{Observer, ServiceEvent};

@@ -266,7 +266,8 @@ async fn a_lost_child_three_levels_deep_tells_the_whole_story() {
     scene.audit();
 }
 
-/// D39: a permanent error is permanent for the service, and worth another try for the group, which runs with a fresh one.
+/// D39: a permanent error is permanent for the service, and worth another try for the group, which runs with a fresh
+/// one.
 #[tokio::test(start_paused = true)]
 async fn a_permanent_error_at_the_bottom_is_told_once_for_each_level() {
     let scene = Scene::new();
