@@ -25,7 +25,8 @@ pub struct SupervisorConfig {
     /// seen their tokens, [`Duration::MAX`] waits for ever. Default: 30 s.
     pub shutdown_timeout: Duration,
     /// After that, how long to wait until what was dropped is really gone. A service that blocks its thread is not, and
-    /// is reported as stuck. Default: 1 s.
+    /// is reported as stuck. When all of that time passes in one step, as where a machine sleeps, 100 ms more. Default:
+    /// 1 s.
     pub abort_timeout: Duration,
     /// Whether SIGTERM and SIGINT (elsewhere: Ctrl-C) begin the shutdown, and a second one ends the grace. Default:
     /// true.

@@ -47,10 +47,30 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// The second bound: what was dropped must be gone.
 async fn gone(shared: &Shared) {
     let latest = clock::now().checked_add(shared.abort_timeout.max(SHORTEST));
+    let bounds = async {
+        bound(shared, latest).await;
+        let other = latest.and_then(|latest| other_look(latest, clock::now()));
+        if other.is_some() {
+            bound(shared, other).await;
+        }
+    };
     tokio::select! {
         biased;
         () = shared.empty() => {}
-        () = bound(shared, latest) => {}
+        () = bounds => {}
+    }
+}
+
+/// What is noticed so late was not noticed because nobody had any time, as when a whole machine sleeps; and as long as
+/// those who are dropped may take then.
+const STALL: Duration = Duration::from_millis(100);
+
+/// When to look again before anybody is called stuck.
+fn other_look(latest: Instant, now: Instant) -> Option<Instant> {
+    if now.saturating_duration_since(latest) > STALL {
+        now.checked_add(STALL)
+    } else {
+        None
     }
 }
 
@@ -125,4 +145,18 @@ fn without_groups(names: Vec<String>) -> Vec<String> {
 pub(crate) async fn drained(shared: &Shared) {
     shared.root.cancelled().await;
     shared.empty().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_is_followed_by_another_look() {
+        let latest = Instant::now();
+        let after = |millis| latest + Duration::from_millis(millis);
+        for (now, other) in [(0, None), (100, None), (101, Some(201)), (5000, Some(5100))] {
+            assert_eq!(other_look(latest, after(now)), other.map(after), "{now}");
+        }
+    }
 }

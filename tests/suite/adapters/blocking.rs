@@ -276,6 +276,36 @@ async fn a_thread_that_does_not_return_is_named_as_stuck() {
     );
 }
 
+/// Of the time that was agreed, a service has nothing if all of it passes in one step, as when a machine sleeps.
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_returns_right_after_a_stall_is_not_called_stuck() {
+    let recorder = Arc::new(Recorder::default());
+    let config = config(&recorder)
+        .with_shutdown_timeout(Duration::ZERO)
+        .with_abort_timeout(secs(1));
+    let supervisor = JanusSupervisor::new(config);
+    let (stubborn, mut leash) = Stubborn::new();
+    let handle = supervisor.spawn_service(stubborn.service("late")).unwrap();
+    leash.begun.recv().await.unwrap();
+    supervisor.trigger_shutdown();
+    let drain = tokio::spawn(async move { supervisor.wait_for_drain().await });
+    while handle.phase() != ServicePhase::Stopping {
+        tokio::task::yield_now().await;
+    }
+    // The drain is at its second bound.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::advance(secs(30)).await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    leash.let_go.send(()).unwrap();
+    let report = drain.await.unwrap();
+    assert_eq!(report.aborted, ["late"]);
+    assert!(report.stuck.is_empty());
+}
+
 /// A stubborn service named "one" that has begun, and has no grace; its supervisor has more than the test needs.
 async fn begun_without_grace() -> Result<(JanusSupervisor, ServiceHandle, Leash), Box<dyn Error>> {
     let recorder = Arc::new(Recorder::default());
