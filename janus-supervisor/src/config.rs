@@ -31,9 +31,11 @@ pub struct SupervisorConfig {
     /// Whether SIGTERM and SIGINT (elsewhere: Ctrl-C) begin the shutdown, and a second one ends the grace. Default:
     /// true.
     ///
-    /// The handlers are installed when the supervisor is made inside a runtime, or else with its first service, so that
-    /// no signal is lost; once installed they stay for the life of the process, as tokio's do: when the fleet is gone,
-    /// these signals no longer end the process. A program that lives on without a supervisor handles them itself.
+    /// The handlers are installed when the supervisor is made inside a runtime, or else with its first service: before
+    /// that a signal ends the process, after it none is lost. (One that comes in that very moment may be: the library
+    /// on which tokio builds has told the system of its handler then, and does not know yet whom it tells.) Once
+    /// installed they stay for the life of the process, as tokio's do: when the fleet is gone, these signals no longer
+    /// end the process. A program that lives on without a supervisor handles them itself.
     pub install_signal_handler: bool,
     /// Where jitter starts from: the same seed and the same order of spawning give the same delays. Default: none,
     /// which takes a random one.

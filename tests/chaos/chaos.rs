@@ -23,6 +23,7 @@ struct Sum {
     failed: u64,
     twice: u64,
     stopped: u64,
+    lost: u64,
     longest: Duration,
 }
 
@@ -58,6 +59,15 @@ pub(crate) fn all(args: &Args) -> Result<()> {
         sum.longest,
         begun.elapsed()
     );
+    if sum.lost > 0 {
+        println!(
+            "{} came while its handler was being installed, and was sent again",
+            sum.lost
+        );
+    }
+    // One in ten thousand, on a busy machine.
+    let is_rare = sum.lost <= 1 + args.runs / 1_000;
+    ensure!(is_rare, "{} signals of {} were lost", sum.lost, args.runs);
     ensure!(sum.failed == 0, "{} of {} failed", sum.failed, args.runs);
     println!("ok");
     Ok(())
@@ -76,6 +86,7 @@ fn one(plan: &Plan, program: &Path, sum: &Mutex<Sum>) {
     };
     sum.twice += u64::from(outcome.sent.len() == 2);
     sum.stopped += u64::from(!outcome.stopped.is_zero());
+    sum.lost += u64::from(outcome.first_lost);
     match judge(plan, &outcome) {
         Ok(verdict) => {
             // An hour of grace is not waited for; how long its second signal was in coming says nothing.

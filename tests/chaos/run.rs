@@ -43,6 +43,8 @@ pub(crate) struct Outcome {
     pub(crate) took: Duration,
     /// Somebody is left in its process group.
     pub(crate) orphans: bool,
+    /// It came in the moment in which its handler was installed, and had to be sent once more.
+    pub(crate) first_lost: bool,
 }
 
 /// A fleet, and what has been done to it.
@@ -59,6 +61,7 @@ struct Run<'a> {
     paused: Option<(Instant, Instant)>,
     stopped_before: Duration,
     stopped_after: Duration,
+    first_lost: bool,
 }
 
 /// Carries out a plan.
@@ -82,6 +85,7 @@ pub(crate) fn carry_out(plan: &Plan, program: &Path) -> Result<Outcome> {
         paused: None,
         stopped_before: Duration::ZERO,
         stopped_after: Duration::ZERO,
+        first_lost: false,
     };
     loop {
         run.fleet.read(LOOK);
@@ -92,7 +96,7 @@ pub(crate) fn carry_out(plan: &Plan, program: &Path) -> Result<Outcome> {
         }
         run.pause_and_go_on(now)?;
         run.send_signals(now)?;
-        if now > run.latest() {
+        if now > run.latest() && !run.send_once_more(now)? {
             bail!(
                 "it does not end; it has printed:\n{}{}",
                 run.fleet.printed.stdout,
@@ -163,6 +167,25 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Sends the first signal again, once, if it may have been lost: between the moment in which the system knows the
+    /// handler (until then it ends the process) and the one in which the handler knows whom to tell. That is in
+    /// signal-hook-registry, on which tokio builds; it is over before the fleet says anything.
+    fn send_once_more(&mut self, now: Instant) -> Result<bool> {
+        let is_lost = match (self.sent.as_slice(), self.seen) {
+            ([(sent, _), ..], None) => self.titled.is_none_or(|titled| *sent < titled),
+            _ => false,
+        };
+        if !is_lost || self.first_lost {
+            return Ok(false);
+        }
+        self.first_lost = true;
+        for (at, signal) in &mut self.sent {
+            *at = now;
+            self.fleet.signal(*signal)?;
+        }
+        Ok(true)
+    }
+
     /// When it must have ended, or at least have come further.
     fn latest(&self) -> Instant {
         let due = match self.sent.as_slice() {
@@ -194,6 +217,7 @@ impl Run<'_> {
             stopped: self.stopped_after,
             took: (now - first).saturating_sub(self.stopped_after),
             orphans,
+            first_lost: self.first_lost,
         })
     }
 }
