@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_stall_is_followed_by_another_look() {
-        let latest = Instant::now();
+        let latest = clock::now();
         let after = |millis| latest + Duration::from_millis(millis);
         for (now, other) in [(0, None), (100, None), (101, Some(201)), (5000, Some(5100))] {
             assert_eq!(other_look(latest, after(now)), other.map(after), "{now}");
