@@ -30,7 +30,13 @@ impl Retry {
     #[inline]
     pub fn after(now: Instant, delay: Duration, attempt: u32) -> Self {
         const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-        let never = || now.checked_add(CENTURY).unwrap_or(now);
+        let never = || {
+            let mut halves = std::iter::successors(Some(CENTURY), |delay| Some(*delay / 2));
+            // The last is none at all.
+            halves
+                .find_map(|delay| now.checked_add(delay))
+                .unwrap_or(now)
+        };
         let at = if delay.is_zero() {
             now
         } else {
@@ -72,6 +78,7 @@ impl Plain {
 }
 
 impl From<TerminationReason> for State {
+    #[inline]
     fn from(reason: TerminationReason) -> Self {
         match reason {
             TerminationReason::Completed => Self::Terminated(Plain::Completed),
@@ -256,7 +263,7 @@ impl ServiceLifecycle {
         self.enter(now, State::Stopping)
     }
 
-    /// Any phase but `Terminated` -> `Terminated`.
+    /// Any phase but `Terminated` -> `Terminated`. One that has completed is no longer on any attempt.
     ///
     /// # Errors
     /// [`TransitionError`] if it has terminated already; the first reason stays.
@@ -266,7 +273,12 @@ impl ServiceLifecycle {
         now: Instant,
         reason: TerminationReason,
     ) -> Result<(), TransitionError> {
-        self.enter(now, reason.into())
+        let is_clean = matches!(reason, TerminationReason::Completed);
+        self.enter(now, reason.into())?;
+        if is_clean {
+            self.attempt = 0;
+        }
+        Ok(())
     }
 
     /// Counts a failure, as one more in a row, and keeps it as the last error, without a move: for a failure that ends

@@ -173,7 +173,12 @@ impl Model {
                 self.failures.extend(*failure);
                 self.last_error = failure.or(self.last_error);
             }
-            Call::Terminate(reason) => self.reason = Some(reason.clone()),
+            Call::Terminate(reason) => {
+                if *reason == TerminationReason::Completed {
+                    self.attempt = 0;
+                }
+                self.reason = Some(reason.clone());
+            }
             Call::RecordFailure(kind) => {
                 self.attempt += 1;
                 self.retry = self.retry.map(|(at, _)| (at, self.attempt));

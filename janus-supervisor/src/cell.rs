@@ -38,7 +38,7 @@ pub(crate) struct ServiceCell {
     stop_requested: AtomicU8,
     /// What the present run has left outside its future: threads of the blocking pool.
     holds: AtomicU32,
-    /// [`FINISHED`], [`REMOVED`] and [`LOST`].
+    /// [`FINISHED`], [`REMOVED`], [`LOST`] and [`WANTED`].
     over: AtomicU8,
     /// Tells that `holds` went back to zero, that the task is over, or that something has happened. Made for the first
     /// who waits.
@@ -47,8 +47,9 @@ pub(crate) struct ServiceCell {
     calls: Calls,
     /// The task does not do what is due: the run blocks its thread.
     stuck: AtomicBool,
-    /// A run has begun. Written and read under the lock; out here there is room for it.
-    begun: AtomicBool,
+    /// 0 before the first run, then [`BEGUN`] and [`ENTERED`] by turns. Read under the lock, where the former is written;
+    /// out here there is room for it.
+    run_at: AtomicU8,
     /// Somebody has waited for `changed`.
     awaited: AtomicBool,
     /// It starts after others, or others after it.
@@ -84,10 +85,34 @@ pub(crate) struct End {
     pub(crate) at: Instant,
 }
 
+/// What had come of a service before its task was over.
+#[derive(Clone, Copy)]
+pub(crate) struct Before(u8);
+
+impl Before {
+    pub(crate) const fn was_nothing(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The registry has forgotten it, so that the end of the task is the last of it.
+    pub(crate) const fn was_removed(self) -> bool {
+        self.0 & REMOVED != 0
+    }
+
+    pub(crate) const fn was_wanted_anew(self) -> bool {
+        self.0 & WANTED != 0
+    }
+}
+
 /// It is to stop, alone or with its group.
 const STOP: u8 = 1;
 /// All are to stop.
 const SHUTDOWN: u8 = 2;
+
+/// The present run has yet to be polled.
+const BEGUN: u8 = 1;
+/// It has been polled: what does not say itself when it is ready is so now.
+const ENTERED: u8 = 2;
 
 /// The task is over, and with it the service's value.
 const FINISHED: u8 = 1;
@@ -95,6 +120,8 @@ const FINISHED: u8 = 1;
 const REMOVED: u8 = 2;
 /// The task's runtime went away, and nobody had asked for the service's end.
 const LOST: u8 = 4;
+/// Somebody wants it to begin anew, once its task is over.
+const WANTED: u8 = 8;
 
 struct Inner {
     life: ServiceLifecycle,
@@ -137,7 +164,7 @@ impl ServiceCell {
             over: AtomicU8::new(0),
             changed: OnceLock::new(),
             calls: Calls::new(),
-            begun: AtomicBool::new(false),
+            run_at: AtomicU8::new(0),
             awaited: AtomicBool::new(false),
             related: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
@@ -251,7 +278,7 @@ impl ServiceCell {
     /// The token of the run that begins.
     #[inline]
     fn begin_run(&self, mut inner: MutexGuard<'_, Inner>) -> CancellationToken {
-        self.begun.store(true, Ordering::Relaxed);
+        self.run_at.store(BEGUN, Ordering::Relaxed);
         let said = inner.said.as_mut();
         let is_spent = said.is_some_and(|said| std::mem::take(&mut said.token_is_spent));
         // Whoever cancelled it, it has done its work, and the next run gets a fresh one.
@@ -283,7 +310,34 @@ impl ServiceCell {
         read(&self.lock().life)
     }
 
-    /// The same, with how many runs have begun (`start_count` is 1 also before the first), and whether the last was
+    /// For its own task: the run has been polled.
+    #[inline]
+    pub(crate) fn set_entered(&self) {
+        self.run_at.store(ENTERED, Ordering::Release);
+    }
+
+    /// Whether it is running, and its run has been polled.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up() == Some(true)
+    }
+
+    /// The same. If only the poll is missing, its task says so when that is done, as it does of all that happens.
+    pub(crate) fn is_up_or_says_so(&self) -> bool {
+        let up = self.up();
+        if up == Some(false) {
+            self.calls.call(Call::Look);
+        }
+        up == Some(true)
+    }
+
+    /// If it is running, whether its run has been polled.
+    fn up(&self) -> Option<bool> {
+        let has_entered = || self.run_at.load(Ordering::Acquire) == ENTERED;
+        // Under the lock, or it might be that of another run.
+        self.read(|life| (life.phase() == ServicePhase::Running).then(has_entered))
+    }
+
+    /// The same as [`read`](Self::read), with how many runs have begun (`start_count` is 1 also before the first), and whether the last was
     /// told to end, or is about to be.
     pub(crate) fn read_runs<R>(&self, read: impl FnOnce(&ServiceLifecycle, u32, bool) -> R) -> R {
         let inner = self.lock();
@@ -296,10 +350,9 @@ impl ServiceCell {
     }
 
     fn runs(&self, inner: &Inner) -> u32 {
-        if self.begun.load(Ordering::Relaxed) {
-            inner.life.start_count()
-        } else {
-            0
+        match self.run_at.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => inner.life.start_count(),
         }
     }
 
@@ -465,13 +518,13 @@ impl ServiceCell {
         end
     }
 
-    /// Notes that the task is over. Returns whether the service was removed before, so that this is the last of it.
+    /// Notes that the task is over. Returns what had come of the service before.
     #[must_use]
-    pub(crate) fn set_finished(&self) -> bool {
+    pub(crate) fn set_finished(&self) -> Before {
         self.calls.end();
         let before = self.over.fetch_or(FINISHED, Ordering::SeqCst);
         self.tell_changed();
-        before & REMOVED != 0
+        Before(before)
     }
 
     /// Notes that the registry has forgotten the service. Returns whether the task was over before, so that this is the
@@ -482,11 +535,18 @@ impl ServiceCell {
         before & FINISHED != 0
     }
 
-    /// Notes that its runtime has ended it, unless somebody had asked for its end.
-    pub(crate) fn set_lost(&self) {
-        if !self.is_stop_requested() {
+    /// Notes that somebody wants it to begin anew. Its task sees to that, unless it is over by now.
+    pub(crate) fn want_anew(&self) {
+        self.over.fetch_or(WANTED, Ordering::SeqCst);
+    }
+
+    /// Notes that its runtime has ended it, unless somebody had asked for its end. Returns whether nobody had.
+    pub(crate) fn set_lost(&self) -> bool {
+        let is_lost = !self.is_stop_requested();
+        if is_lost {
             self.over.fetch_or(LOST, Ordering::Relaxed);
         }
+        is_lost
     }
 
     /// Whether its runtime has ended it, and nobody had asked for its end.

@@ -3,6 +3,7 @@
 use crate::cell::ServiceCell;
 use crate::driver::group::end_without_task;
 use crate::error::RestartError;
+use crate::machine::ChildEnd;
 use crate::revival::revive;
 use crate::shared::Shared;
 use crate::{ServiceLifecycle, ServiceLifecycleSnapshot, ServicePhase, TerminationReason, clock};
@@ -104,30 +105,34 @@ impl ServiceHandle {
     ///
     /// # Errors
     /// [`RestartError::Terminated`] if it has terminated otherwise, or does so before it runs again: a stop wins.
-    /// [`RestartError::Failed`] if it has begun, and failed before it was seen running.
+    /// [`RestartError::Failed`] if another run has begun, and failed before it was seen running.
     ///
     /// # Cancel safety
     /// The request stands, once this has been polled; only the waiting is lost.
     pub async fn restart(&self) -> Result<(), RestartError> {
         let mut cell = self.cell();
-        let runs = if cell.has_given_up() {
+        let mut runs = cell.read_runs(|_, runs, _| runs);
+        if cell.has_given_up() {
+            cell.want_anew();
             // No longer than it takes its task to put the value aside.
             cell.finished().await;
             revive(&self.shared, &cell);
-            cell = self.cell();
-            0
-        } else {
-            let runs = cell.read_runs(|_, runs, _| runs);
-            if !cell.read(ServiceLifecycle::phase).is_terminal() {
-                cell.request_restart();
+            let newest = self.cell();
+            if !Arc::ptr_eq(&newest, &cell) {
+                (cell, runs) = (newest, 0);
             }
-            runs
-        };
+        } else if !cell.read(ServiceLifecycle::phase).is_terminal() {
+            cell.request_restart();
+        }
         let _watching = self.shared.watch();
         let answer = |lifecycle: &ServiceLifecycle, now: u32, halted: bool| {
             restarted(lifecycle, now > runs && !halted)
         };
-        let answer = cell.first(|| cell.read_runs(answer)).await;
+        let answer = cell.first(|| match cell.read_runs(answer)? {
+            Seen::Running => cell.is_up_or_says_so().then_some(Ok(())),
+            Seen::Over(result) => Some(result),
+        });
+        let answer = answer.await;
         answer.map_err(|reason| {
             let name = self.name().to_owned();
             match reason {
@@ -159,7 +164,8 @@ impl ServiceHandle {
         }
     }
 
-    /// Waits until it is in this phase. Returns whether it is: once it has terminated, it will be in no other.
+    /// Waits until it is in this phase. Returns whether it is: once it has terminated, it will be in no other, unless
+    /// somebody has it begin anew. `Running` it is when the run has been polled.
     ///
     /// A phase that lasts for a moment only may be missed.
     ///
@@ -168,16 +174,18 @@ impl ServiceHandle {
     #[must_use]
     pub async fn wait_for(&self, phase: ServicePhase) -> bool {
         let _watching = self.shared.watch();
-        let answer = |lifecycle: &ServiceLifecycle| {
-            let now = lifecycle.phase();
-            (now == phase || now.is_terminal()).then_some(now == phase)
-        };
         let cell = self.cell();
-        cell.first(|| cell.read(answer)).await
+        cell.first(|| {
+            let now = cell.read(ServiceLifecycle::phase);
+            if now == phase && now == ServicePhase::Running {
+                return cell.is_up_or_says_so().then_some(true);
+            }
+            (now == phase || now.is_terminal()).then_some(now == phase)
+        })
+        .await
     }
 
-    /// Waits until it is running, which includes ready. Returns whether it is: once it has terminated, it will never
-    /// be.
+    /// Waits until it is running, which includes ready. Returns `false` once it has terminated.
     ///
     /// # Cancel safety
     /// Nothing is lost: call it again.
@@ -196,19 +204,27 @@ impl ServiceHandle {
     }
 }
 
+/// What can be seen of a restart.
+enum Seen {
+    /// The other run is in progress.
+    Running,
+    /// It is over: as it should be, or it has failed, or there is none because the service has terminated.
+    Over(Result<(), Option<TerminationReason>>),
+}
+
 /// What has come of a restart, once that can be seen: `anew` says that another run has begun since, and not been told
-/// to end. Without a reason, that has failed.
-fn restarted(
-    lifecycle: &ServiceLifecycle,
-    anew: bool,
-) -> Option<Result<(), Option<TerminationReason>>> {
+/// to end.
+fn restarted(lifecycle: &ServiceLifecycle, anew: bool) -> Option<Seen> {
     match (lifecycle.termination_reason(), lifecycle.phase()) {
-        (Some(reason), _) => Some(Err(Some(reason.clone()))),
-        (None, ServicePhase::Running) if anew => Some(Ok(())),
-        // It is over already, by itself: as it should be, or not.
+        (Some(reason), _) => Some(Seen::Over(match ChildEnd::of(Some(reason)) {
+            ChildEnd::Completed if anew => Ok(()),
+            ChildEnd::Failed if anew => Err(None),
+            _ => Err(Some(reason.clone())),
+        })),
+        (None, ServicePhase::Running) if anew => Some(Seen::Running),
         (None, ServicePhase::BackingOff) if anew => {
             let has_failed = lifecycle.attempt() > 0;
-            Some(if has_failed { Err(None) } else { Ok(()) })
+            Some(Seen::Over(if has_failed { Err(None) } else { Ok(()) }))
         }
         _ => None,
     }

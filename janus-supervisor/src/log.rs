@@ -5,7 +5,10 @@
 
 use crate::driver::{caught, logged};
 use crate::machine::Happening;
-use crate::{EventKind, PanicError, RunOutcome, TerminationReason};
+use crate::{
+    ErrorChain, EventKind, GroupError, PanicError, RunOutcome, ShutdownCause, ShutdownReport,
+    TerminationReason,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 use tracing::Span;
@@ -23,6 +26,8 @@ pub(crate) struct Quiet {
     beginning: LastShown,
     last_failure: LastShown,
     last_error: LastShown,
+    dropped: LastShown,
+    recovery: LastShown,
     breaker: LastShown,
     end: LastShown,
     bad_end: LastShown,
@@ -101,7 +106,15 @@ pub(crate) fn step(service: &str, now: Instant, happened: &[Happening], quiet: &
                     show!(quiet.breaker.admit(now), warn, service, run, failures, max_retries, trial_in = ?delay, "circuit breaker opened");
                 }
             }
-            EventKind::Recovered => tracing::info!(service, run, "service recovered"),
+            EventKind::Recovered => {
+                show!(
+                    quiet.recovery.admit(now),
+                    info,
+                    service,
+                    run,
+                    "service recovered"
+                );
+            }
             EventKind::Reset => tracing::info!(service, run, "service reset"),
             EventKind::Stopping => tracing::debug!(service, run, "service stopping"),
             EventKind::Terminated { reason } => match reason {
@@ -118,6 +131,43 @@ pub(crate) fn step(service: &str, now: Instant, happened: &[Happening], quiet: &
             _ => {}
         }
     }
+}
+
+/// Logs that a shutdown begins.
+pub(crate) fn shutting_down(cause: ShutdownCause, failure: Option<&GroupError>) {
+    logged(|| match failure {
+        Some(error) => tracing::error!(%cause, error = %ErrorChain(error), "shutting down"),
+        None => tracing::info!(%cause, "shutting down"),
+    });
+}
+
+/// Logs what came of a shutdown, and who is left.
+pub(crate) fn shut_down(report: &ShutdownReport) {
+    for service in &report.drain.stuck {
+        stuck(service);
+    }
+    logged(|| {
+        if report.exit_code() == 0 {
+            tracing::info!(%report, "supervisor shut down");
+        } else {
+            tracing::warn!(%report, "supervisor shut down");
+        }
+    });
+}
+
+/// Logs that a service does not let itself be dropped.
+pub(crate) fn stuck(service: &str) {
+    logged(|| {
+        tracing::error!(
+            service,
+            "service stuck: it blocks its thread, and cannot be dropped"
+        );
+    });
+}
+
+/// Logs that a service has ended because its runtime has.
+pub(crate) fn lost(service: &str) {
+    logged(|| tracing::warn!(service, "service lost: its runtime has gone away"));
 }
 
 /// Logs that something of the user's panicked while it was dropped.
@@ -144,6 +194,19 @@ fn run_ended(
         (RunOutcome::Failed(error), _) => {
             let kind = error.kind();
             show!(quiet.last_failure.admit(now), error, service, run, %kind, %error, ?ran_for, "service failed for good");
+        }
+        (RunOutcome::Aborted, Some(EventKind::BackingOff { .. })) => {
+            show!(
+                quiet.dropped.admit(now),
+                warn,
+                service,
+                run,
+                ?ran_for,
+                "run dropped: it did not end in time, and another follows"
+            );
+        }
+        (RunOutcome::Cancelled(Some(error)), Some(EventKind::BackingOff { .. })) => {
+            show!(quiet.last_error.admit(now), warn, service, run, %error, ?ran_for, "run stopped with an error, and another follows");
         }
         (RunOutcome::Cancelled(Some(error)), _) => {
             show!(quiet.last_error.admit(now), warn, service, run, %error, ?ran_for, "service stopped with an error");

@@ -12,7 +12,7 @@ use self::cells::Cells;
 use crate::ServicePhase;
 use crate::cell::ServiceCell;
 use crate::revival::Dormant;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -181,12 +181,17 @@ impl Listing {
         if !self.is_nested() {
             return self.iter().collect();
         }
+        let groups = self.iter().filter(|cell| cell.traits.group);
+        let groups: HashSet<&str> = groups.map(|cell| &*cell.name).collect();
         let mut inside: HashMap<&str, Vec<_>> = HashMap::new();
         let mut ahead = Vec::new();
         for cell in self.iter() {
             match cell.name.rsplit_once('/') {
-                None => ahead.push(cell),
-                Some((group, _)) => inside.entry(group).or_default().push(cell),
+                Some((group, _)) if groups.contains(group) => {
+                    inside.entry(group).or_default().push(cell);
+                }
+                // One of the supervisor's own, or one that has outlived its group.
+                _ => ahead.push(cell),
             }
         }
         let mut ordered = Vec::new();
@@ -196,8 +201,6 @@ impl Listing {
             ordered.push(cell);
             ahead.extend(children);
         }
-        // Those whose group was removed in this very moment, and those that have outlived theirs.
-        ordered.extend(inside.into_values().flatten());
         ordered
     }
 }
@@ -210,6 +213,7 @@ mod tests {
 
     pub(super) fn cell(name: &str, id: u64) -> Arc<ServiceCell> {
         let traits = Traits {
+            group: name.ends_with(['g', 'h']),
             inside: name.contains('/'),
             ..Traits::default()
         };
@@ -241,5 +245,18 @@ mod tests {
         assert_eq!(names(all.inside("g")), ["g/h", "g/one", "g/h/two"]);
         let in_tree_order = ["a", "g", "g/h", "g/h/two", "g/one", "z"];
         assert_eq!(names(all.in_tree_order()), in_tree_order);
+    }
+
+    /// A group that was lost with its runtime, and forgotten, while what is inside it goes on elsewhere.
+    #[test]
+    fn those_that_have_outlived_their_group_are_listed_in_their_order() {
+        let registry = Registry::default();
+        let spawned = ["a", "g", "g/h", "g/h/g", "g/h/one", "g/h/g/two", "z"];
+        for (id, name) in (0..).zip(spawned) {
+            registry.insert(cell(name, id)).unwrap();
+        }
+        registry.lock().remove("g");
+        let in_tree_order = ["a", "g/h", "g/h/g", "g/h/g/two", "g/h/one", "z"];
+        assert_eq!(names(registry.all().in_tree_order()), in_tree_order);
     }
 }

@@ -106,6 +106,9 @@ pub struct ShutdownReport {
     pub cause: ShutdownCause,
     /// How the services ended.
     pub drain: DrainReport,
+    /// What has failed, if that began it: which service, and with what. With serde it is left out otherwise.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub failure: Option<String>,
 }
 
 impl ShutdownReport {
@@ -125,9 +128,12 @@ impl ShutdownReport {
     }
 }
 
-/// `shutdown (SIGTERM): 7 drained in 12ms`.
+/// `shutdown (SIGTERM): 7 drained in 12ms`, or `shutdown (work failed: api has failed for good: the port is 0): ..`.
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "shutdown ({}): {}", self.cause, self.drain)
+        match &self.failure {
+            Some(failure) => write!(f, "shutdown ({}: {failure}): {}", self.cause, self.drain),
+            None => write!(f, "shutdown ({}): {}", self.cause, self.drain),
+        }
     }
 }

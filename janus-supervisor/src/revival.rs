@@ -28,6 +28,10 @@ impl Dormant {
             decider,
         }
     }
+
+    pub(crate) const fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
 }
 
 /// Its drop may need what its runs had around them.
@@ -76,6 +80,11 @@ pub(crate) fn revive(shared: &Arc<Shared>, old: &Arc<ServiceCell>) {
     // A drain that begins from now on waits for it.
     let entering = shared.join();
     if shared.root.is_cancelled() {
+        return;
+    }
+    // Better terminated, with all that is known of it, than lost at once.
+    let runtime = old.dormant_runtime();
+    if runtime.is_none_or(|runtime| spawn::check_runtime(&old.name, &runtime).is_err()) {
         return;
     }
     let now = clock::now();

@@ -7,13 +7,13 @@ use janus_backoff::SlidingWindow;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-/// Who is left, how often they were restarted, and why the supervisor gave up.
+/// Who is left, how often they were restarted, and what made the supervisor fail.
 #[derive(Debug)]
 pub(crate) struct RootGroup {
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) intensity: Option<Intensity>,
-    counts: Mutex<(Remaining, SlidingWindow)>,
-    gave_up: OnceLock<GroupError>,
+    counts: Mutex<(Remaining<GroupError>, SlidingWindow)>,
+    failure: OnceLock<GroupError>,
 }
 
 impl RootGroup {
@@ -25,7 +25,7 @@ impl RootGroup {
             auto_shutdown,
             intensity,
             counts: Mutex::new(counts),
-            gave_up: OnceLock::new(),
+            failure: OnceLock::new(),
         })
     }
 
@@ -34,16 +34,24 @@ impl RootGroup {
         self.counts().0.add(significant);
     }
 
-    /// A service has ended. Returns the cause of the shutdown that this is, if it is one.
-    pub(crate) fn ended(&self, significant: bool, end: ChildEnd) -> Option<ShutdownCause> {
+    /// A service has ended. Returns the cause of the shutdown that this is, if it is one; `because` says what has
+    /// failed, if it has.
+    pub(crate) fn ended(
+        &self,
+        significant: bool,
+        end: ChildEnd,
+        because: impl FnOnce() -> GroupError,
+    ) -> Option<ShutdownCause> {
         let remaining = &mut self.counts().0;
-        let done = remaining.end(significant, end);
-        done.then(|| {
-            if remaining.is_lost() {
+        if !remaining.end(significant, end, because) {
+            return None;
+        }
+        Some(match remaining.lost() {
+            Some(lost) => {
+                self.failure.get_or_init(|| lost.clone());
                 ShutdownCause::WorkFailed
-            } else {
-                ShutdownCause::WorkDone
             }
+            None => ShutdownCause::WorkDone,
         })
     }
 
@@ -58,17 +66,17 @@ impl RootGroup {
         };
         let exceeded = intensity.is_exceeded_by(&mut self.counts().1, now);
         if exceeded {
-            self.gave_up.get_or_init(|| because(intensity));
+            self.failure.get_or_init(|| because(intensity));
         }
         exceeded
     }
 
-    /// Why the supervisor gave up, if it did.
-    pub(crate) fn gave_up(&self) -> Option<&GroupError> {
-        self.gave_up.get()
+    /// Why the supervisor gave up, or its work failed.
+    pub(crate) fn failure(&self) -> Option<&GroupError> {
+        self.failure.get()
     }
 
-    fn counts(&self) -> MutexGuard<'_, (Remaining, SlidingWindow)> {
+    fn counts(&self) -> MutexGuard<'_, (Remaining<GroupError>, SlidingWindow)> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,15 +10,18 @@ use self::listeners::Listeners;
 use self::members::Members;
 use crate::cell::{End, ServiceCell, cancel};
 use crate::driver::{caught, logged};
+use crate::error::GroupError;
+use crate::log;
 use crate::machine::{ChildEnd, StartOrder, Tally};
 use crate::registry::Registry;
-use crate::report::{DrainReport, ShutdownCause};
+use crate::report::{DrainReport, ShutdownCause, ShutdownReport};
 use crate::revival::Dormant;
 use crate::root::RootGroup;
 use crate::starts::Starts;
 use crate::{
-    AutoShutdown, BackoffConfig, CancellationToken, ConfigError, EventKind, Intensity, Observer,
-    ServiceEvent, ServicePhase, Subscription, SupervisorConfig, SupervisorMetrics, clock,
+    AutoShutdown, BackoffConfig, CancellationToken, ConfigError, ErrorChain, EventKind, Intensity,
+    Observer, ServiceEvent, ServiceLifecycle, Subscription, SupervisorConfig, SupervisorMetrics,
+    clock,
 };
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -39,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) abort_timeout: Duration,
     /// What the drain came to, once it is over.
     pub(crate) drained: OnceLock<DrainReport>,
+    /// Somebody sees to what the shutdown has come to.
+    pub(crate) is_reporting: AtomicBool,
     default_backoff: Arc<BackoffConfig>,
     default_backoff_check: Result<(), ConfigError>,
     observers: Vec<Arc<dyn Observer>>,
@@ -70,7 +75,7 @@ pub(crate) struct Shared {
     /// How many wait for a change in some service, and what tells them.
     watchers: AtomicUsize,
     pub(crate) changed: Notify,
-    /// Tells that the runtime's timers may be late.
+    /// Tells that the runtime's timers may be late, or that the drain is over.
     pub(crate) late: Arc<Notify>,
     next_id: AtomicU64,
     seed: u64,
@@ -125,6 +130,7 @@ impl Shared {
             shutdown_timeout: config.shutdown_timeout,
             abort_timeout: config.abort_timeout,
             drained: OnceLock::new(),
+            is_reporting: AtomicBool::new(false),
             default_backoff_check: config.default_backoff.validate(),
             default_backoff: Arc::new(config.default_backoff),
             observers: config.observers,
@@ -267,7 +273,15 @@ impl Shared {
     /// first cause counts; repeating it is harmless.
     pub(crate) fn begin_shutdown(&self, cause: ShutdownCause) {
         let at = clock::now();
-        self.began.get_or_init(|| Began { at, cause });
+        let mut is_first = false;
+        self.began.get_or_init(|| {
+            is_first = true;
+            Began { at, cause }
+        });
+        // Nobody wants to hear of a supervisor that was dropped when its work was over.
+        if is_first && (cause != ShutdownCause::Dropped || !self.is_empty()) {
+            log::shutting_down(cause, self.failure(cause));
+        }
         cancel(&self.root);
         if self.asked.swap(true, Relaxed) {
             return;
@@ -287,6 +301,27 @@ impl Shared {
             for cell in all.top() {
                 cell.drop_dormant();
             }
+        }
+    }
+
+    /// What has failed, if that was the cause of the shutdown.
+    pub(crate) fn failure(&self, cause: ShutdownCause) -> Option<&GroupError> {
+        match cause {
+            ShutdownCause::GaveUp | ShutdownCause::WorkFailed => {
+                self.root_group.as_ref()?.failure()
+            }
+            _ => None,
+        }
+    }
+
+    /// What came of the whole shutdown.
+    pub(crate) fn report(&self, cause: ShutdownCause, drain: DrainReport) -> ShutdownReport {
+        let failure = self.failure(cause);
+        let failure = failure.map(|error| ErrorChain(error).to_string());
+        ShutdownReport {
+            cause,
+            drain,
+            failure,
         }
     }
 
@@ -336,10 +371,14 @@ impl Shared {
     /// Whether every service is running, or has ended as it should, and no shutdown has begun.
     pub(crate) fn is_ready(&self) -> bool {
         let well = |cell: &Arc<ServiceCell>| {
-            let is_well = cell.read(|lifecycle| match lifecycle.termination_reason() {
-                None => lifecycle.phase() == ServicePhase::Running,
-                Some(reason) => ChildEnd::of(Some(reason)) != ChildEnd::Failed,
-            });
+            let ended = |life: &ServiceLifecycle| {
+                let reason = life.termination_reason()?;
+                Some(ChildEnd::of(Some(reason)))
+            };
+            let is_well = match cell.read(ended) {
+                None => cell.is_up_or_says_so(),
+                Some(end) => end != ChildEnd::Failed,
+            };
             is_well && !cell.is_lost()
         };
         !self.root.is_cancelled() && self.registry.all().iter().all(well)

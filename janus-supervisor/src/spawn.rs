@@ -260,7 +260,8 @@ pub(crate) fn dependencies(
             name: Arc::clone(&cell.name),
             id: cell.id,
             up: match cell.read(|lifecycle| lifecycle.phase()) {
-                ServicePhase::Running | ServicePhase::Stopping | ServicePhase::Terminated => true,
+                ServicePhase::Running => cell.is_up(),
+                ServicePhase::Stopping | ServicePhase::Terminated => true,
                 ServicePhase::Starting | ServicePhase::BackingOff => false,
             },
         })

@@ -7,7 +7,6 @@ use crate::driver::monitor;
 use crate::driver::{Task, drive};
 use crate::driver::{caught, logged};
 use crate::report::{DrainReport, ShutdownCause, ShutdownReport};
-use crate::root::RootGroup;
 use crate::shared::{Member, Shared};
 use crate::spawn::{self, Enrolled, Spec};
 use crate::starts::Starts;
@@ -319,13 +318,8 @@ impl JanusSupervisor {
             .map_err(|source| SupervisorError::SignalHandler { source })?;
         shared.root.cancelled().await;
         let cause = shared.began(clock::now()).cause;
-        let report = ShutdownReport {
-            cause,
-            drain: drain(shared).await,
-        };
-        logged(|| tracing::info!(%report, "supervisor shut down"));
-        let gave_up = shared.root_group.as_ref().and_then(RootGroup::gave_up);
-        match gave_up {
+        let report = shared.report(cause, drain(shared).await);
+        match shared.failure(cause) {
             Some(source) if cause == ShutdownCause::GaveUp => Err(SupervisorError::GaveUp {
                 source: source.clone(),
                 report,

@@ -24,7 +24,7 @@ const LATEST_SIGNAL: Duration = secs(5);
 pub(crate) const TITLE: &str = "kv listening on ";
 
 /// The line that says that a signal was seen.
-const SEEN: &str = "shutting down signal=";
+const SEEN: &str = "shutting down cause=SIG";
 
 /// How often the clock is looked at.
 const LOOK: Duration = ms(1);

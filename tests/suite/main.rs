@@ -7,6 +7,7 @@ mod breaker;
 mod cooldown;
 mod hardening;
 mod live;
+mod log;
 mod metrics;
 mod observers;
 mod panics;

@@ -28,6 +28,8 @@ pub(crate) enum Call {
     Wish = 8,
     /// The run has said something, or may begin.
     News = 16,
+    /// Somebody waits for the first poll of the run, which is over when this is heard.
+    Look = 32,
 }
 
 /// Some calls.
@@ -54,7 +56,14 @@ impl Heard {
 }
 
 impl Call {
-    const ALL: [Self; 5] = [Self::Stop, Self::Start, Self::Abort, Self::Wish, Self::News];
+    const ALL: [Self; 6] = [
+        Self::Stop,
+        Self::Start,
+        Self::Abort,
+        Self::Wish,
+        Self::News,
+        Self::Look,
+    ];
 }
 
 impl Calls {

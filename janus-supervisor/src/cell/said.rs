@@ -11,6 +11,7 @@ use crate::notify::StopReason;
 use crate::revival::{Dormant, Successor};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
+use tokio::runtime::Handle;
 
 /// What others have said of the service, or want of it, for its task to hear; and what is left when that is over.
 #[derive(Default)]
@@ -192,6 +193,13 @@ impl ServiceCell {
     /// Keeps the value of a service whose task is about to be over.
     pub(crate) fn keep(&self, dormant: Dormant) {
         self.lock().said.get_or_insert_default().dormant = Some(dormant);
+    }
+
+    /// Where the value ran that was kept.
+    pub(crate) fn dormant_runtime(&self) -> Option<Handle> {
+        let inner = self.lock();
+        let dormant = inner.said.as_ref()?.dormant.as_ref()?;
+        Some(dormant.runtime().clone())
     }
 
     /// Takes out the value that was kept.

@@ -1,11 +1,14 @@
 //! Waiting for every service to end, and for no longer than agreed.
 
-use super::sleep_until;
+use super::{logged, sleep_until};
 use crate::clock;
+use crate::log;
 use crate::report::{DrainReport, ShutdownCause};
 use crate::shared::{Began, Shared};
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 
 /// Waits until no service is left. Once a shutdown has begun, it has two bounds: at `shutdown_timeout` what is left is
 /// dropped, and `abort_timeout` later it returns, whatever is left then.
@@ -25,20 +28,30 @@ pub(crate) async fn drain(shared: &Shared) -> DrainReport {
     // Whoever cancelled the token may have left this to us.
     shared.begin_shutdown(ShutdownCause::Requested);
     let began = shared.began(clock::now());
+    // Whoever waits on a thread without a runtime has no timer. The relays have, and keep the same bounds.
+    let has_timer = Handle::try_current().is_ok();
     tokio::select! {
         biased;
         () = shared.empty() => {}
-        () = shared.abort.cancelled() => gone(shared).await,
-        () = bound(shared, began.at.checked_add(shared.shutdown_timeout)) => {
+        () = shared.abort.cancelled(), if has_timer => gone(shared).await,
+        () = bound(shared, began.at.checked_add(shared.shutdown_timeout)), if has_timer => {
             shared.abort_all();
             gone(shared).await;
         }
+        _ = over(shared), if !has_timer => {}
     }
-    // Every caller gets the same answer, also one that comes later.
-    shared
-        .drained
-        .get_or_init(|| report(shared, began, clock::now()))
-        .clone()
+    // Every caller gets the same answer, also one that comes later, and none before it is in the log.
+    if shared.is_reporting.swap(true, Ordering::AcqRel) {
+        over(shared).await
+    } else {
+        let report = report(shared, began, clock::now());
+        if began.cause != ShutdownCause::Dropped || report != DrainReport::default() {
+            log::shut_down(&shared.report(began.cause, report.clone()));
+        }
+        let report = shared.drained.get_or_init(|| report).clone();
+        logged(|| shared.late.notify_waiters());
+        report
+    }
 }
 
 /// Even without a second bound, the services must get to see that they are dropped.
@@ -71,6 +84,17 @@ fn other_look(latest: Instant, now: Instant) -> Option<Instant> {
         now.checked_add(STALL)
     } else {
         None
+    }
+}
+
+/// Waits for what somebody else finds the drain to have come to.
+async fn over(shared: &Shared) -> DrainReport {
+    loop {
+        let told = shared.late.notified();
+        if let Some(report) = shared.drained.get() {
+            return report.clone();
+        }
+        told.await;
     }
 }
 

@@ -3,6 +3,7 @@
 use super::logged;
 use crate::cell::ServiceCell;
 use crate::clock;
+use crate::log;
 use crate::machine::Checks;
 use crate::spawn::check_runtime;
 use std::sync::Arc;
@@ -56,16 +57,11 @@ async fn look(cell: Arc<ServiceCell>, period: Duration) {
         // What is only suspected is not judged yet, and may be known already.
         if !is_suspect && cell.set_stuck(is_stuck) {
             let service = &*cell.name;
-            logged(|| {
-                if is_stuck {
-                    tracing::error!(
-                        service,
-                        "service stuck: it blocks its thread, and cannot be dropped"
-                    );
-                } else {
-                    tracing::info!(service, "service no longer stuck");
-                }
-            });
+            if is_stuck {
+                log::stuck(service);
+            } else {
+                logged(|| tracing::info!(service, "service no longer stuck"));
+            }
         }
     }
 }

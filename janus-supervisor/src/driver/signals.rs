@@ -28,10 +28,6 @@ async fn listen(mut signals: Signals, shared: Arc<Shared>) {
             () = drained(&shared) => return,
         };
         if first {
-            // Others may listen as well, on other runtimes.
-            if !shared.root.is_cancelled() {
-                logged(|| tracing::info!(signal = %cause, "shutting down"));
-            }
             shared.begin_shutdown(cause);
         } else {
             if !shared.abort.is_cancelled() {

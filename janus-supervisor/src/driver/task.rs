@@ -10,11 +10,11 @@ use super::group::Parent;
 use super::timer::Timer;
 use super::way::Way;
 use super::{caught, logged};
-use crate::cell::{Call, Heard, ServiceCell};
+use crate::cell::{Before, Call, Heard, ServiceCell};
 use crate::error::{CheckError, RunEnd};
 use crate::log::{self, Quiet};
 use crate::machine::{Command, Decider, Ended, Input, Shortcut, Step, Turn, Turns};
-use crate::revival::Dormant;
+use crate::revival::{Dormant, revive};
 use crate::shared::Member;
 use crate::{
     BoxError, CancellationToken, EventKind, Exit, Failure, FailureKind, JanusService, PanicError,
@@ -227,6 +227,7 @@ impl Task {
     /// The run has been polled for the first time: now it is ready, unless it has yet to say so.
     #[inline]
     pub(super) fn entered(&mut self) {
+        self.cell.set_entered();
         if self.decider.has_extras() || self.shared.has_relations(&self.cell) {
             self.tell_entered();
         }
@@ -468,6 +469,11 @@ impl Task {
                 Call::Abort => self.tell(now, Input::Abort),
                 Call::Wish => self.hear_wishes(now),
                 Call::News => self.tell_news(now),
+                Call::Look => {
+                    self.tell_up();
+                    self.shared.tell_changed(&self.cell);
+                    Next::Wait
+                }
             };
             if !matches!(next, Next::Wait) {
                 self.cell.hear_later(heard);
@@ -616,6 +622,19 @@ impl Task {
             }
         }
     }
+
+    /// The task is over, and that is not all.
+    #[cold]
+    fn end_otherwise(&self, before: Before) {
+        if before.was_wanted_anew() {
+            revive(&self.shared, &self.cell);
+        }
+        if before.was_removed() {
+            self.cell.drop_dormant();
+            self.shared
+                .tell(&self.cell, clock::now(), EventKind::Removed);
+        }
+    }
 }
 
 /// The end of the task, whether it has run to it or its runtime has gone away.
@@ -624,7 +643,9 @@ impl Drop for Task {
         let lost = !self.decider.is_finished();
         if lost {
             // First, so that nobody takes it for one that was stopped.
-            self.cell.set_lost();
+            if self.cell.set_lost() {
+                log::lost(&self.cell.name);
+            }
             let _nothing_left_to_do = self.tell(clock::now(), Input::Lost);
             self.leave_span();
         }
@@ -633,10 +654,9 @@ impl Drop for Task {
         if self.cell.traits.ephemeral {
             self.shared.forget(&self.cell);
         }
-        if self.cell.set_finished() {
-            self.cell.drop_dormant();
-            self.shared
-                .tell(&self.cell, clock::now(), EventKind::Removed);
+        let before = self.cell.set_finished();
+        if !before.was_nothing() {
+            self.end_otherwise(before);
         }
         match self.parent() {
             Some(parent) => {

@@ -68,7 +68,7 @@ pub enum GroupEnd {
     Stopped,
     /// Its work is done: [`AutoShutdown`].
     Done,
-    /// The same, but a child that mattered has failed for good. This is the one whose end was the last straw.
+    /// The same, but this child has failed for good, and it mattered. Of several, it is the last that did.
     DoneWithFailure(usize),
     /// This child was to be restarted once more than the [`Intensity`] tolerates.
     IntensityExceeded(usize),
@@ -136,7 +136,7 @@ pub struct GroupMachine {
     intensity: Intensity,
     restarts: SlidingWindow,
     children: Vec<(ChildRules, Child)>,
-    remaining: Remaining,
+    remaining: Remaining<usize>,
     state: State,
 }
 
@@ -287,15 +287,13 @@ impl GroupMachine {
         } else {
             end
         };
-        let done = self.remaining.end(rules.significant, end);
+        let done = self.remaining.end(rules.significant, end, || child);
         let starting = before == Child::Starting && self.is_next(child);
         let needed = self.strategy != Strategy::OneForOne && !rules.temporary;
         if done {
-            return self.stop(if self.remaining.is_lost() {
-                GroupEnd::DoneWithFailure(child)
-            } else {
-                GroupEnd::Done
-            });
+            let lost = self.remaining.lost();
+            let end = lost.map_or(GroupEnd::Done, |lost| GroupEnd::DoneWithFailure(*lost));
+            return self.stop(end);
         }
         if end == ChildEnd::Failed && (needed || starting) {
             return self.stop(GroupEnd::ChildLost(child));

@@ -169,20 +169,21 @@ impl ChildEnd {
 }
 
 /// Who is left of a group's children, and whether that ends the group.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub(crate) struct Remaining {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Remaining<C> {
     rule: AutoShutdown,
     all: usize,
     significant: usize,
-    /// A child that matters has failed for good.
-    lost: bool,
+    lost: Option<C>,
 }
 
-impl Remaining {
-    pub(crate) fn new(rule: AutoShutdown) -> Self {
+impl<C> Remaining<C> {
+    pub(crate) const fn new(rule: AutoShutdown) -> Self {
         Self {
             rule,
-            ..Self::default()
+            all: 0,
+            significant: 0,
+            lost: None,
         }
     }
 
@@ -191,12 +192,19 @@ impl Remaining {
         self.significant += significant as usize;
     }
 
-    /// A child has ended. Returns whether the work is done with that.
-    pub(crate) fn end(&mut self, significant: bool, end: ChildEnd) -> bool {
+    /// A child has ended. Returns whether the work is done with that. `child` says who it is, if that matters.
+    pub(crate) fn end(
+        &mut self,
+        significant: bool,
+        end: ChildEnd,
+        child: impl FnOnce() -> C,
+    ) -> bool {
         self.all -= 1;
         self.significant -= usize::from(significant);
         let matters = significant || self.rule == AutoShutdown::AllTerminated;
-        self.lost |= matters && end == ChildEnd::Failed;
+        if matters && end == ChildEnd::Failed {
+            self.lost = Some(child());
+        }
         let by_itself = end != ChildEnd::Stopped;
         match self.rule {
             AutoShutdown::Never => false,
@@ -206,9 +214,9 @@ impl Remaining {
         }
     }
 
-    /// Whether a child that matters (a significant one, or under `AllTerminated` any) has failed for good.
-    pub(crate) const fn is_lost(&self) -> bool {
-        self.lost
+    /// The last child that has failed for good, of those that matter: the significant ones, or under `AllTerminated` all.
+    pub(crate) const fn lost(&self) -> Option<&C> {
+        self.lost.as_ref()
     }
 }
 

@@ -6,7 +6,6 @@ use crate::cell::ServiceCell;
 use crate::error::{GroupError, SpawnError};
 use crate::machine::{ChildEnd, Cycle, Dependency, Freed, Permit, StartOrder};
 use crate::report::ShutdownCause;
-use crate::{ServiceLifecycle, ServicePhase};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -85,7 +84,7 @@ impl Shared {
             match on {
                 Some(on) if on.is_finished() => self.leaves_order(&name, id),
                 Some(on) => {
-                    if on.read(ServiceLifecycle::phase) == ServicePhase::Running {
+                    if on.is_up_or_says_so() {
                         self.is_up(&on);
                     }
                 }
@@ -119,7 +118,8 @@ impl Shared {
         if let Some(group) = &self.root_group {
             let reason = cell.read(|lifecycle| lifecycle.termination_reason().cloned());
             let end = ChildEnd::of(reason.as_ref());
-            if let Some(cause) = group.ended(cell.traits.significant, end) {
+            let because = || GroupError::child_lost(cell);
+            if let Some(cause) = group.ended(cell.traits.significant, end, because) {
                 self.begin_shutdown(cause);
             }
         }

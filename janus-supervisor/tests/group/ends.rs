@@ -38,7 +38,7 @@ fn a_significant_child_that_ends_by_itself_ends_the_group() {
             &[
                 (5, Failed(2), "wait"),
                 (6, Completed(1), "stop 0"),
-                (7, Stopped(0), "finish: done with failure of 1"),
+                (7, Stopped(0), "finish: done with failure of 2"),
             ],
         );
     }
@@ -95,7 +95,7 @@ fn the_last_end_of_all_is_the_end_of_the_group_whoever_wanted_it() {
         &[
             (5, Failed(0), "wait"),
             (6, Completed(2), "wait"),
-            (7, Stopped(1), "finish: done with failure of 1"),
+            (7, Stopped(1), "finish: done with failure of 0"),
         ],
     );
 }

@@ -86,8 +86,8 @@ pub(crate) struct World {
     pub(crate) restart: Option<Restart>,
     /// How many restarts there have been, for each of which somebody has failed.
     counted: u32,
-    /// A child that matters has failed for good.
-    lost: bool,
+    /// The last child that has failed for good, of those that matter.
+    lost: Option<usize>,
     /// Why it has to end.
     pub(crate) ending: Option<GroupEnd>,
     pub(crate) finished: bool,
@@ -351,14 +351,17 @@ impl World {
             AutoShutdown::AllSignificant => last_straw && !left(|rules| rules.significant),
             AutoShutdown::AllTerminated => !left(|_| true),
         };
-        self.lost |=
-            failed && (rules.significant || plan.auto_shutdown == AutoShutdown::AllTerminated);
+        let matters = rules.significant || plan.auto_shutdown == AutoShutdown::AllTerminated;
+        if failed && matters {
+            self.lost = Some(child);
+        }
         let is_first_start = stand == Stand::Starting && !been_ready;
         let is_needed = plan.strategy != Strategy::OneForOne && !rules.temporary;
-        if done && self.lost {
-            self.end(GroupEnd::DoneWithFailure(child));
-        } else if done {
-            self.end(GroupEnd::Done);
+        if done {
+            self.end(match self.lost {
+                Some(lost) => GroupEnd::DoneWithFailure(lost),
+                None => GroupEnd::Done,
+            });
         } else if failed && (is_needed || is_first_start) {
             self.end(GroupEnd::ChildLost(child));
         }

@@ -5,6 +5,7 @@ use super::family::Cause;
 use super::{Model, Verdict};
 use crate::script::Wish;
 use crate::trace::{Answer, At};
+use janus_supervisor::machine::ChildEnd;
 use janus_supervisor::{RestartError, ServicePhase};
 
 /// A request that has not been answered.
@@ -55,9 +56,14 @@ impl Model<'_> {
         let life = self.life(asked.id)?;
         let end = life.end.as_ref();
         let is_running = life.phase == ServicePhase::Running;
-        // Its new run is over.
-        let is_back = life.phase == ServicePhase::BackingOff && life.runs() > asked.runs;
-        let has_completed = life.own_end == Some(OwnEnd::Clean);
+        let is_anew = life.runs() > asked.runs;
+        // Its new run is over, and it goes on or does not.
+        let is_back = life.phase == ServicePhase::BackingOff;
+        let how = end.map(|(_, reason)| ChildEnd::of(Some(reason)));
+        let has_completed =
+            (is_back && life.own_end == Some(OwnEnd::Clean)) || how == Some(ChildEnd::Completed);
+        let has_failed =
+            (is_back && life.own_end == Some(OwnEnd::Failed)) || how == Some(ChildEnd::Failed);
         let wrong = || {
             let (path, wish) = (&life.path, asked.wish);
             Err(format!("{wish:?} of {path} is answered with {answer:?}"))
@@ -71,15 +77,12 @@ impl Model<'_> {
             }
             Answer::Ready(true) => is_running,
             Answer::Ready(false) => end.is_some() && is_in_time,
-            Answer::Restarted(Ok(())) => {
-                (is_running && life.runs() > asked.runs) || (is_back && has_completed)
-            }
+            Answer::Restarted(Ok(())) => is_anew && (is_running || has_completed),
             Answer::Restarted(Err(RestartError::Terminated { reason, .. })) => {
-                end.is_some_and(|(_, it)| it == reason) && is_in_time
+                let is_by_itself = has_completed || has_failed;
+                end.is_some_and(|(_, it)| it == reason) && is_in_time && !(is_anew && is_by_itself)
             }
-            Answer::Restarted(Err(RestartError::Failed { .. })) => {
-                is_back && life.own_end == Some(OwnEnd::Failed)
-            }
+            Answer::Restarted(Err(RestartError::Failed { .. })) => is_anew && has_failed,
             Answer::Restarted(Err(_)) => false,
         };
         if is_right { Ok(()) } else { wrong() }

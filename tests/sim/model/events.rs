@@ -231,7 +231,7 @@ impl Model<'_> {
         let life = self.life_mut(id)?;
         let cooldown = ms(life.backoff().cooldown);
         let run = life.present.as_ref();
-        let lasted = run.and_then(|run| run.running.map(|up| up.max(run.began + cooldown)));
+        let lasted = run.and_then(|run| Some(run.running? + cooldown));
         if lasted != Some(now) || !life.failures.has_any() {
             return Err("there is nothing to recover from, or not now".to_owned());
         }

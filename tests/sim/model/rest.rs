@@ -95,7 +95,7 @@ impl Model<'_> {
                 return late("its watchdog", at);
             }
         }
-        let cooled = running.max(run.began + ms(life.backoff().cooldown));
+        let cooled = running + ms(life.backoff().cooldown);
         if life.failures.has_any() && cooled < next {
             return late("its recovery", cooled);
         }

@@ -386,6 +386,33 @@ async fn what_has_completed_or_was_stopped_is_not_restarted() {
     assert_eq!(recorder.events().len(), told, "and nothing has happened");
 }
 
+/// E50: whatever the run comes to that it was restarted for, also when that is over at once.
+#[tokio::test(start_paused = true)]
+async fn a_restart_is_answered_by_the_run_that_it_began() {
+    for (end, is_well) in [
+        (Turn::Complete, true),
+        (Turn::FailForGood("no key"), false),
+        (Turn::Fail("x"), false),
+        (Turn::until_cancelled(), true),
+    ] {
+        for policy in [RestartPolicy::OnFailure, RestartPolicy::Never] {
+            let (supervisor, ..) = supervisor();
+            let job = Script::new("job", [Turn::until_cancelled(), end.clone()]);
+            let log = job.log();
+            let job = supervisor.spawn_service(job.policy(policy)).unwrap();
+            settle().await;
+            let answer = within_an_hour(job.restart()).await;
+            assert_eq!(log.starts(), 2);
+            let is_failed = matches!(answer, Err(RestartError::Failed { .. }));
+            assert_eq!(
+                (answer.is_ok(), is_failed),
+                (is_well, !is_well),
+                "{policy} {end:?}"
+            );
+        }
+    }
+}
+
 /// E50: what has terminated is taken out at once, and its last state stays with the handle.
 #[tokio::test(start_paused = true)]
 async fn what_has_terminated_is_removed_at_once() {

@@ -283,6 +283,50 @@ async fn a_value_is_not_kept_for_one_that_was_removed_on_its_last_lines() {
     assert!(within_an_hour(it.restart()).await.is_err());
 }
 
+/// E54: the task itself sees to it.
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_nobody_waits_for_stands_also_when_it_was_asked_for_on_the_last_lines() {
+    let supervisor = with_end(|supervisor| {
+        let supervisor = supervisor.clone();
+        Box::new(move || {
+            let it = supervisor.service("it").unwrap();
+            assert!(it.restart().now_or_never().is_none());
+        })
+    });
+    let it = supervisor.spawn_service_with_options(mended("it"), fragile());
+    let it = it.unwrap();
+    within_an_hour(it.terminated()).await;
+    tokio::time::sleep(ms(1_000)).await;
+    assert_eq!(it.phase(), ServicePhase::Running);
+    assert_eq!(it.snapshot().start_count, 1, "in another life");
+}
+
+/// F76: better terminated, with all that is known of it, than lost at once.
+#[test]
+fn one_whose_runtime_has_gone_away_stays_as_it_was() {
+    let (supervisor, recorder, _) = supervisor();
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap()
+    };
+    let side = runtime();
+    let options = fragile().on(side.handle().clone());
+    let it = supervisor.spawn_service_with_options(mended("it"), options);
+    let it = it.unwrap();
+    side.block_on(within_an_hour(it.terminated()));
+    drop(side);
+    let (before, told) = (it.snapshot(), recorder.events().len());
+    let error = runtime()
+        .block_on(within_an_hour(it.restart()))
+        .unwrap_err();
+    let reason = opened();
+    assert!(matches!(error, RestartError::Terminated { reason: why, .. } if why == reason));
+    let after = it.snapshot();
+    assert_eq!(after.last_error, before.last_error);
+    assert_eq!((after.start_count, after.total_failures), (2, 2));
+    assert_eq!(recorder.events().len(), told);
+}
+
 /// Both wait for the same end, and the restart comes first: the next life is removed, too.
 #[tokio::test(start_paused = true)]
 async fn a_removal_is_not_lost_to_a_restart() {
@@ -305,9 +349,12 @@ async fn a_removal_is_not_lost_to_a_restart() {
     within_an_hour(it.unwrap().terminated()).await;
     let mut restart = asked.0.lock().unwrap().take().unwrap();
     let remove = asked.1.lock().unwrap().take().unwrap();
-    assert_eq!((&mut restart).now_or_never(), None, "it has begun anew");
+    assert_eq!(
+        (&mut restart).now_or_never(),
+        Some(true),
+        "its task has seen to it"
+    );
     assert!(within_an_hour(remove).await);
-    assert!(!within_an_hour(restart).await, "a stop wins");
     assert!(supervisor.service("it").is_none());
     assert_eq!(supervisor.metrics().snapshot().active_services, 0);
 }

@@ -227,3 +227,28 @@ async fn an_empty_supervisor_runs_until_its_shutdown() {
     supervisor.trigger_shutdown();
     assert_eq!(run.await.unwrap().unwrap().drain, DrainReport::default());
 }
+
+/// It has no timer, and needs none: others keep the bounds.
+#[test]
+fn a_thread_without_a_runtime_can_wait() {
+    let recorder = Arc::new(Recorder::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
+    let settings = config(&recorder).with_shutdown_timeout(ms(10));
+    let supervisor = JanusSupervisor::new(settings);
+    for script in [
+        Script::new("polite", []),
+        Script::new("stubborn", [Turn::Hang]),
+    ] {
+        let _inside = runtime.enter();
+        supervisor.spawn_service(script).unwrap();
+    }
+    let stubborn = supervisor.service("stubborn").unwrap();
+    futures_executor::block_on(async {
+        assert!(stubborn.wait_ready().await);
+        supervisor.trigger_shutdown();
+        let report = supervisor.run_until_shutdown().await.unwrap();
+        assert_eq!(report.drain.aborted, ["stubborn"]);
+        assert_eq!(supervisor.wait_for_drain().await, report.drain);
+    });
+}

@@ -5,7 +5,7 @@ use crate::driver::group::has_failed_or_completed;
 use crate::driver::{caught, logged};
 use crate::log;
 use crate::machine::{Command, Step, Tally};
-use crate::{EventKind, ServiceEvent, ServiceLifecycle, ServicePhase};
+use crate::{EventKind, ServiceEvent, ServiceLifecycle};
 use std::sync::Arc;
 use std::time::Instant;
 use tracing::Span;
@@ -82,7 +82,7 @@ impl Task {
 
     /// Tells whatever the service is in that it is up, if it is.
     pub(super) fn tell_up(&self) {
-        if !self.has_company() || self.cell.read(ServiceLifecycle::phase) != ServicePhase::Running {
+        if !self.has_company() || !self.cell.is_up() {
             return;
         }
         match self.parent() {

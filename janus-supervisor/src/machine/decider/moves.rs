@@ -80,7 +80,6 @@ impl Decider {
         now: Instant,
         step: &mut Step,
     ) -> Result<(), TransitionError> {
-        self.retries.record_start(now);
         self.since = now;
         step.command = Command::Run;
         if let Some(extra) = &mut self.extra {
@@ -101,6 +100,8 @@ impl Decider {
         step: &mut Step,
     ) -> Result<(), TransitionError> {
         life.transition_to_running(now)?;
+        // Not from its beginning: a run that takes as long as that to become ready has shown nothing yet.
+        self.retries.record_start(now);
         tell(step, life, Counted::Otherwise, || EventKind::Running);
         if let Some(extra) = &mut self.extra {
             extra.watch.begin(now);

@@ -2,6 +2,7 @@
 //! takes.
 
 use super::super::*;
+use futures_util::FutureExt;
 use janus_supervisor::{CancellationToken, RestartPolicy, ServiceError, SpawnOptions, service_fn};
 use janus_tests::within_a_minute;
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -193,6 +194,58 @@ fn a_dependent_that_blocks_its_thread_is_stuck_alone() {
             let_go.send(()).unwrap();
             api.terminated().await;
             assert_eq!(scene.supervisor.metrics().snapshot().active_services, 0);
+        });
+    });
+}
+
+/// Holds up whoever tells that `db` is running, until it is let go.
+struct Slow(Mutex<Option<(UnboundedSender<String>, mpsc::Receiver<()>)>>);
+
+impl janus_supervisor::Observer for Slow {
+    fn observe(&self, event: &janus_supervisor::ServiceEvent) {
+        let is_up = matches!(event.kind, janus_supervisor::EventKind::Running);
+        if is_up && &*event.service == "db" {
+            let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some((tell, go)) = held {
+                let _told = tell.send("db is told of".to_owned());
+                let _let_go = go.recv();
+            }
+        }
+    }
+}
+
+/// DESIGN 5: running is one thing, ready another. A slow observer is only where it shows best.
+#[test]
+fn nothing_is_ready_whose_run_has_not_been_polled() {
+    within_a_minute(|| {
+        let runtime = threads();
+        runtime.block_on(async {
+            let (tell, mut told) = unbounded_channel();
+            let (let_go, go) = mpsc::channel();
+            let slow = Slow(Mutex::new(Some((tell.clone(), go))));
+            let settings = janus_supervisor::SupervisorConfig::default()
+                .without_signal_handler()
+                .with_observer(Arc::new(slow));
+            let supervisor = JanusSupervisor::new(settings);
+            let db = supervisor.spawn_service(telling("db".to_owned(), &tell));
+            assert_eq!(told.recv().await.unwrap(), "db is told of");
+            let api = SpawnOptions::default().after(["db"]);
+            let api = supervisor
+                .spawn_service_with_options(telling("api".to_owned(), &tell), api)
+                .unwrap();
+            let db = db.unwrap();
+            assert_eq!(db.phase(), ServicePhase::Running);
+            assert!(!supervisor.is_ready());
+            assert!(db.wait_ready().now_or_never().is_none());
+            assert_eq!(api.phase(), ServicePhase::Starting);
+            let ready = tokio::spawn({
+                let (supervisor, db) = (supervisor.clone(), db.clone());
+                async move { (supervisor.wait_ready().await, db.wait_ready().await) }
+            });
+            let_go.send(()).unwrap();
+            assert_eq!(told.recv().await.unwrap(), "db");
+            assert_eq!(told.recv().await.unwrap(), "api");
+            assert_eq!(ready.await.unwrap(), (true, true));
         });
     });
 }

@@ -42,7 +42,11 @@ async fn it_ends_by_itself_when_a_significant_service_has_done_its_work() {
 /// D44: exit code 1, so that an outer supervisor notices.
 #[tokio::test(start_paused = true)]
 async fn a_significant_service_that_fails_for_good_is_work_that_failed() {
-    for end in [Turn::FailForGood("x"), Turn::Fail("x"), Turn::Panic("x")] {
+    for (end, what) in [
+        (Turn::FailForGood("x"), "x"),
+        (Turn::Fail("x"), "x"),
+        (Turn::Panic("x"), "panicked: x"),
+    ] {
         let scene = scene(AnySignificant);
         spawn(&scene, steady("db"), SpawnOptions::default());
         spawn(
@@ -56,7 +60,7 @@ async fn a_significant_service_that_fails_for_good_is_work_that_failed() {
         assert_eq!(report.exit_code(), 1);
         assert_eq!(
             report.to_string(),
-            "shutdown (work failed): 1 drained in 0ms"
+            format!("shutdown (work failed: job has failed for good: {what}): 1 drained in 0ms")
         );
     }
 }
@@ -138,7 +142,7 @@ async fn under_all_terminated_a_failure_is_remembered() {
     );
     assert_eq!(
         report.to_string(),
-        "shutdown (work failed): 0 drained in 0ms"
+        "shutdown (work failed: lost has failed for good: x): 0 drained in 0ms"
     );
 }
 
@@ -218,7 +222,9 @@ async fn it_gives_up_with_the_story_when_its_intensity_is_exceeded() {
         (report.cause, report.exit_code()),
         (ShutdownCause::GaveUp, 1)
     );
-    assert_eq!(report.to_string(), "shutdown (gave up): 3 drained in 5ms");
+    let why = "more than 2 restarts within 1s: a was to run again after 2 starts: down";
+    let text = format!("shutdown (gave up: {why}): 3 drained in 5ms");
+    assert_eq!(report.to_string(), text);
     // 0 and 10 are the first runs and failures, 110 the second.
     assert_eq!(started(&scene), ["0 db", "0 a", "0 b", "110 a", "110 b"]);
     assert_all_over(&scene);

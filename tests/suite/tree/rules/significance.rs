@@ -320,3 +320,30 @@ async fn an_empty_group_idles_until_it_is_stopped() {
         assert_eq!(group.stop().await, TerminationReason::Cancelled);
     }
 }
+
+/// Whoever ends last may have ended well.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_ends_in_failure_names_the_child_that_has_failed() {
+    for rule in [AllSignificant, AllTerminated] {
+        let scene = Scene::new();
+        let options = || match rule {
+            AllSignificant => significant(),
+            _ => SpawnOptions::default(),
+        };
+        let lost = ends(
+            "lost",
+            RestartPolicy::Never,
+            Turn::FailForGood("disk on fire"),
+        );
+        let done = ends("done", RestartPolicy::Never, Turn::Complete.after(ms(20)));
+        let group = Group::new("g")
+            .auto_shutdown(rule)
+            .service_with_options(lost, options())
+            .service_with_options(done, options());
+        scene.spawn(group);
+        tokio::time::sleep(ms(50)).await;
+        let end = scene.snapshot("g").termination_reason;
+        let expected = "unrecoverable: g/lost has failed for good: disk on fire";
+        assert_eq!(end.as_deref(), Some(expected), "{rule}");
+    }
+}
