@@ -31,17 +31,25 @@ fn typed() -> UnboundedReceiver<String> {
 
 fn obey_one(supervisor: &JanusSupervisor, line: &str) {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let service = words.get(1).and_then(|name| supervisor.service(name));
-    match (words.first(), service) {
-        (Some(&"stop"), Some(service)) => service.request_stop(),
-        (Some(&"restart"), Some(service)) => {
-            tokio::spawn(async move {
-                if let Err(error) = service.restart().await {
-                    tracing::warn!("{error}");
-                }
-            });
+    let (command, name) = match words[..] {
+        [] => return,
+        [command @ ("stop" | "restart"), name] => (command, name),
+        _ => {
+            tracing::warn!("not understood: {line:?}; stop NAME, or restart NAME");
+            return;
         }
-        (None, _) => {}
-        _ => tracing::warn!("not understood: {line:?}; stop NAME, or restart NAME"),
+    };
+    let Some(service) = supervisor.service(name) else {
+        tracing::warn!("there is no service named {name:?}");
+        return;
+    };
+    if command == "stop" {
+        service.request_stop();
+        return;
     }
+    tokio::spawn(async move {
+        if let Err(error) = service.restart().await {
+            tracing::warn!("{error}");
+        }
+    });
 }

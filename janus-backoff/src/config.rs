@@ -24,7 +24,8 @@ pub struct BackoffConfig {
     pub base_delay: Duration,
     /// No delay is longer. Default: 60 s.
     pub max_delay: Duration,
-    /// A run that has lasted this long clears the attempts and the breaker's window. Default: 5 min.
+    /// A run that has been up for this long clears the attempts and the breaker's window: counted, under a supervisor,
+    /// from when it is ready. Default: 5 min.
     pub cooldown_period: Duration,
     /// The breaker opens on this many failures inside the window; 0 means no breaker. Default: 10.
     pub max_retries: u32,

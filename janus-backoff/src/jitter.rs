@@ -4,10 +4,10 @@ use std::time::Duration;
 
 /// How a delay is spread, so that services which failed together do not try again together.
 ///
-/// The names are those of Marc Brooker, "Exponential backoff and jitter" (AWS Architecture Blog, 2015).
+/// The names and the formulas are those of Marc Brooker, "Exponential backoff and jitter" (AWS Architecture Blog, 2015).
 ///
 /// Whatever is drawn is at least `min(1 ms, base_delay)`: jitter never turns a backoff into a hot loop. A delay that is
-/// configured as zero stays zero.
+/// configured to be shorter, as `initial_delay` or `max_delay`, stays so, and zero stays zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(
     feature = "serde",
@@ -17,12 +17,13 @@ use std::time::Duration;
 pub enum Jitter {
     /// The delay as it is.
     None,
-    /// Uniform in `0..=delay`: spreads best.
+    /// Uniform in `0..=delay`, above that least: spreads best.
     #[default]
     Full,
     /// Half fixed, half random: uniform in `delay/2..=delay`.
     Equal,
-    /// Uniform in `base_delay..=3 * previous delay`, at most `max_delay`: grows by chance rather than by count.
+    /// Uniform in `base_delay..=3 * previous delay`, and `max_delay` where that is longer: grows by chance rather than by
+    /// count.
     Decorrelated,
 }
 

@@ -22,7 +22,8 @@ pub enum BackoffAction {
     Retry(Duration),
     /// Give up: too many failures inside the window. Or let one run try later: [`BackoffState::trial_after`].
     CircuitOpen {
-        /// Failures inside the window, this one included.
+        /// Failures inside the window, this one included, and no more than `max_retries`. Where a breaker that lets one run
+        /// try opens again, earlier ones may have left the window, and this is less.
         failures: u32,
         /// How many the breaker was set to open at.
         max_retries: u32,
@@ -200,11 +201,15 @@ impl BackoffState {
         }
         let high = match (config.jitter, self.attempt) {
             (Jitter::None, _) => return ceiling,
-            (Jitter::Decorrelated, 2..) => self.previous.saturating_mul(3).min(ceiling),
+            (Jitter::Decorrelated, 2..) => self.previous.saturating_mul(3),
+            (Jitter::Decorrelated, _) if config.initial_delay.is_none() => {
+                config.base_delay.saturating_mul(3)
+            }
             (Jitter::Decorrelated | Jitter::Full | Jitter::Equal, _) => ceiling,
         };
         let low = config.floor(high);
-        let delay = uniform(low, high, self.random.next());
+        // Only decorrelated jitter goes beyond.
+        let delay = uniform(low, high, self.random.next()).min(ceiling);
         // An initial delay of zero must not hold all later ones down.
         self.previous = delay.max(config.base_delay);
         delay

@@ -309,6 +309,17 @@ mod seed {
         }
     }
 
+    /// As Brooker has it: what is drawn beyond the longest delay is the longest delay, so that of a long series about half
+    /// are.
+    #[test]
+    fn decorrelated_jitter_is_cut_off_at_the_longest_delay() {
+        let config = bare(100 * MS, S).with_jitter(Jitter::Decorrelated);
+        let drawn = delays(&config, 42, 10_000);
+        let longest = drawn.iter().filter(|delay| **delay == S).count();
+        assert!((4_500..5_200).contains(&longest), "{longest}");
+        assert!(drawn.iter().all(|delay| (100 * MS..=S).contains(delay)));
+    }
+
     /// Behaviour B15: services that failed together do not come back together.
     #[test]
     fn two_seeds_are_two_schedules() {

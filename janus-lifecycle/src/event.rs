@@ -121,9 +121,10 @@ pub enum RunOutcome {
     Completed,
     /// It failed: the one outcome that counts as a failure.
     Failed(Failure),
-    /// It ended after it was asked to stop, perhaps with an error, which is kept but not counted.
+    /// It ended after it was asked to, perhaps with an error, which is not counted. Where the service ends with it, it is
+    /// kept as the last.
     Cancelled(Option<Failure>),
-    /// It did not end in time after it was asked to stop, and was dropped.
+    /// It did not end in time after it was asked to, and was dropped; or its runtime was.
     Aborted,
 }
 

@@ -56,7 +56,8 @@ pub enum TerminationReason {
     },
     /// It failed in a way that is not retried: a permanent error, or any failure under `RestartPolicy::Never`.
     Unrecoverable(String),
-    /// It was asked to stop, did not do so within its grace, and was dropped.
+    /// It was asked to stop, did not do so within its grace, and was dropped. Also: its runtime was dropped, and it was
+    /// lost with that, asked or not.
     Aborted,
 }
 

@@ -161,16 +161,16 @@ impl PrometheusExporter {
     /// [`PrometheusError::Encode`] if the encoder refuses a metric.
     pub fn render(&self) -> Result<String, PrometheusError> {
         let mut families = self.registry.gather();
-        let others = families.len();
+        let taken: HashSet<String> = families.iter().flat_map(names_in).collect();
         for state in self.states() {
             for mut family in families_of(&state) {
+                if let Some(name) = names_in(&family).into_iter().find(|it| taken.contains(it)) {
+                    return Err(PrometheusError::NameTaken(name));
+                }
                 let name = family.name();
-                match families.iter_mut().position(|known| known.name() == name) {
+                match families.iter_mut().find(|known| known.name() == name) {
                     None => families.push(family),
-                    Some(i) if i < others => {
-                        return Err(PrometheusError::NameTaken(name.to_owned()));
-                    }
-                    Some(i) => families[i].mut_metric().append(family.mut_metric()),
+                    Some(known) => known.mut_metric().append(family.mut_metric()),
                 }
             }
         }
@@ -195,6 +195,18 @@ impl PrometheusExporter {
         states.reverse();
         states
     }
+}
+
+/// The names that a family has in the exposition: its own, and those of its samples.
+fn names_in(family: &MetricFamily) -> Vec<String> {
+    let suffixes: &[&str] = match family.get_field_type() {
+        MetricType::HISTOGRAM => &["", "_bucket", "_sum", "_count"],
+        MetricType::SUMMARY => &["", "_sum", "_count"],
+        _ => &[""],
+    };
+    let name = family.name();
+    let names = suffixes.iter().map(|suffix| format!("{name}{suffix}"));
+    names.collect()
 }
 
 impl fmt::Debug for PrometheusExporter {

@@ -37,8 +37,8 @@ pub struct SupervisorConfig {
     /// installed they stay for the life of the process, as tokio's do: when the fleet is gone, these signals no longer
     /// end the process. A program that lives on without a supervisor handles them itself.
     pub install_signal_handler: bool,
-    /// Where jitter starts from: the same seed and the same order of spawning give the same delays. Default: none,
-    /// which takes a random one.
+    /// Where jitter starts from: the same seed and the same order of spawning, attempts that were refused included,
+    /// give the same delays. Default: none, which takes a random one.
     pub seed: Option<u64>,
     /// How many restarts of all its services together the supervisor tolerates, before it gives up and shuts down with
     /// an error. A restart then takes a lock that all services share. Default: none, any number.
@@ -248,7 +248,8 @@ impl SpawnOptions {
     /// shutdown they are asked to stop when it is gone; until then they run on, and run again if they fail. As with
     /// systemd's `After=`, that is all: their restarts and ends do not concern it.
     ///
-    /// They must be registered already. A group may be named, too, but nothing inside one.
+    /// They must be registered already. A group may be named, too, but nothing inside one. What counts is the name: if
+    /// one of these is removed, and another is spawned that has its name, the shutdown keeps to the order with that.
     #[must_use]
     pub fn after<N: Into<Arc<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.after.extend(names.into_iter().map(Into::into));

@@ -292,11 +292,20 @@ pub enum SpawnError {
         name: String,
     },
     /// The service's `name()`, `take_name()` or `restart_policy()` panicked.
-    #[error("cannot spawn a service: its name() or restart_policy() {source}")]
+    #[error("cannot spawn {}: its name() or restart_policy() {source}", shown(.name))]
     Panicked {
+        /// The name of the service, if that is known: in a group its path, with `?` for an unknown name.
+        name: Option<String>,
         /// What the panic said.
         source: PanicError,
     },
+}
+
+fn shown(name: &Option<String>) -> String {
+    match name {
+        Some(name) => format!("service {name:?}"),
+        None => "a service".to_owned(),
+    }
 }
 
 impl SpawnError {

@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 /// To the outside a group is a service. Its children's names are paths, in snapshots, events, metrics and errors:
 /// `ingest/reader`.
 ///
-/// Groups may be nested up to 100 deep.
+/// A group may have up to 100 others around it.
 ///
 /// ```
 /// use janus_supervisor::{Group, Intensity, JanusSupervisor, Strategy, service_fn};

@@ -64,8 +64,8 @@
 //!
 //! # Configuration files
 //!
-//! With the feature `serde`, [`SupervisorConfig`] and [`SpawnOptions`] can be read from any format. These are all keys
-//! in TOML, with values that are not the defaults; each can be left out, and one that is unknown is an error. What a
+//! With the feature `serde`, [`SupervisorConfig`] and [`SpawnOptions`] can be read from JSON, TOML, YAML, and any
+//! other format that says which value has which name. These are all keys in TOML, with values that are not the defaults; each can be left out, and one that is unknown is an error. What a
 //! file cannot say (observers, runtimes) is added in code.
 //!
 //! ```
@@ -108,7 +108,7 @@
 //!     start_timeout = "10s"
 //!     watchdog = "30s"
 //!     ephemeral = false
-//!     backoff = { base_delay = "1s" }   # the keys of default_backoff, and its own defaults
+//!     backoff = { base_delay = "1s" }   # instead of all of default_backoff: other keys are as in BackoffConfig::default()
 //! "#)?;
 //! # let _ = options;
 //! # Ok(())
@@ -125,10 +125,10 @@
 //!
 //! | level | what |
 //! |-------|------|
-//! | error | a service gave up, failed for good, or blocks its thread; an observer panicked |
-//! | warn | a failure (at most one a minute for each service, with the number of those left out); an error after a stop; a breaker that is half-open later; a service that had to be dropped, or whose drop panicked; a second signal |
-//! | info | the first run, a recovery, a reset (by a restart by hand), the end; a service that no longer blocks its thread; the shutdown's beginning and end |
-//! | debug | all else, failures in between included |
+//! | error | a service gave up, failed for good, or blocks its thread; a shutdown that a failure began; an observer panicked |
+//! | warn | a failure (at most one a minute for each service, with the number of those left out); an error after a stop; a breaker that is half-open later; a run or a service that had to be dropped, or whose drop panicked, or that was lost with its runtime; a shutdown that was not clean; a second signal |
+//! | info | the first run, a recovery, a reset (by a restart by hand, of one that had failed), the end; a service that no longer blocks its thread; a shutdown's beginning and end |
+//! | debug | later runs, stopping, and what was left out above |
 //!
 //! # The crates
 //!
@@ -148,7 +148,9 @@
 //!
 //! Services run on the tokio runtime that they are spawned in, which needs its time driver and, for signals, its I/O
 //! driver (`enable_all`). Time is tokio's: under a paused clock, tests of restarts take no time at all (if they call
-//! the supervisor from inside the runtime: outside, nobody knows of a paused clock).
+//! the supervisor from inside the runtime: outside, nobody knows of a paused clock; and if no
+//! [`BlockingService`](adapters::BlockingService) is running: that clock stands still while a thread of the pool is
+//! busy).
 //!
 //! For each runtime of several threads that it is used on, a supervisor has a thread of its own, `janus-sysmon`, which
 //! looks ten times a second and wakes another thread when a run blocks the one that waits for timers and signals. A

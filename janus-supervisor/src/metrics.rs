@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 ///
 /// Each is exact by itself; read together while services come and go, they may be a moment apart. As an observer of
 /// one's own it must be there from the start: the end of a service whose registration it has not seen would count as
-/// well.
+/// well, and have `active_services` wrap around.
 #[derive(Debug, Default)]
 pub struct SupervisorMetrics {
     /// Runs that were begun again after an earlier one had ended.

@@ -10,7 +10,8 @@ use std::time::Duration;
 pub struct DrainReport {
     /// How many services ended by themselves after the shutdown began.
     pub drained: usize,
-    /// Services that did not end within their grace and were dropped, in the order they were spawned.
+    /// Services that did not end within their grace and were dropped, or were lost with their runtime at any time, in the
+    /// order they were spawned.
     pub aborted: Vec<String>,
     /// Services that could not even be dropped, because they block their thread. They still hold it.
     pub stuck: Vec<String>,
@@ -113,8 +114,8 @@ pub struct ShutdownReport {
 
 impl ShutdownReport {
     /// The exit code for the process: 0 if every service stopped in time, unless a failure began the shutdown.
-    /// Otherwise 1, so that an outer supervisor notices. Services that had ended before do not matter, nor do errors on
-    /// the way out.
+    /// Otherwise 1, so that an outer supervisor notices. Services that had ended before do not matter, unless they were
+    /// lost with their runtime, nor do errors on the way out.
     ///
     /// Give it to [`std::process::exit`]: a `main` that returns drops its runtime, which waits for the threads of stuck
     /// services.

@@ -58,6 +58,10 @@ pub trait JanusService: Send + Sync + 'static {
     /// [`child_token`](CancellationToken::child_token): cancelling `cancel` itself asks nobody to stop, but makes this
     /// run's, or a later run's, `cancel.cancelled()` ready.
     ///
+    /// What a run spawns on the runtime is not its own: it outlives a run that fails, and the next begins beside it. Hold
+    /// such tasks in a [`JoinSet`](tokio::task::JoinSet), or give them a child token whose
+    /// [drop guard](CancellationToken::drop_guard) the run holds.
+    ///
     /// # Cancel safety
     /// The future is dropped when the grace is over, and must tolerate that at any await.
     fn run(

@@ -226,9 +226,13 @@ pub(crate) fn invalid(name: &str, rule: &'static str) -> SpawnError {
 
 /// # Errors
 /// [`SpawnError::InvalidOptions`] if it could not count anything.
-pub(crate) fn check_intensity(name: &str, intensity: Intensity) -> Result<(), SpawnError> {
+pub(crate) fn check_intensity(
+    name: &str,
+    intensity: Intensity,
+    rule: &'static str,
+) -> Result<(), SpawnError> {
     if intensity.within.is_zero() {
-        return Err(invalid(name, "the period of its intensity is zero"));
+        return Err(invalid(name, rule));
     }
     Ok(())
 }
@@ -296,7 +300,7 @@ pub(crate) fn plan_group(
             "groups are nested too deeply: by more than 100",
         ));
     }
-    check_intensity(name, group.intensity)?;
+    check_intensity(name, group.intensity, "the period of its intensity is zero")?;
     let below = format!("{name}/");
     let mut names = HashSet::new();
     let mut children = Vec::with_capacity(group.children.len());
@@ -345,9 +349,14 @@ fn plan_service(
     path: &str,
     rule_of_parent: AutoShutdown,
 ) -> Result<Plan, SpawnError> {
-    let (own_name, own_policy): (Arc<str>, _) =
-        caught(|| (recipe.name().into(), recipe.restart_policy()))
-            .map_err(|source| SpawnError::Panicked { source })?;
+    let panicked = |name: &str, source| SpawnError::Panicked {
+        name: Some(format!("{path}{name}")),
+        source,
+    };
+    let own_name: Arc<str> =
+        caught(|| recipe.name().into()).map_err(|source| panicked("?", source))?;
+    let own_policy =
+        caught(|| recipe.restart_policy()).map_err(|source| panicked(&own_name, source))?;
     let own = (path, own_name);
     let grace = shared.shutdown_timeout;
     let spec = Spec::new(shared, own, own_policy, options, rule_of_parent, grace)?;

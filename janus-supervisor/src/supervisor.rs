@@ -21,7 +21,8 @@ use tokio::runtime::Handle;
 /// Keeps services running. Cheap to clone; all clones are one supervisor.
 ///
 /// Dropping the last clone shuts the services down: each is cancelled, and dropped when its grace is over. Nobody waits
-/// for that; to wait, use [`wait_for_drain`](Self::wait_for_drain).
+/// for that; to wait, use [`wait_for_drain`](Self::wait_for_drain). (A service that has a clone itself, to show or to
+/// change the others, keeps all of them alive until something else begins the shutdown.)
 ///
 /// ```
 /// use janus_supervisor::{JanusSupervisor, SupervisorConfig, service_fn};
@@ -81,8 +82,9 @@ impl JanusSupervisor {
     /// Registers a service and starts it. It is registered when this returns.
     ///
     /// # Errors
-    /// [`SpawnError`]: the name is in use or invalid, the default backoff is invalid, the supervisor is shutting down,
-    /// or this is not inside a tokio runtime. The service is dropped.
+    /// [`SpawnError`]: the name is in use or invalid, the supervisor's settings are invalid or it is shutting down, this
+    /// is not inside a tokio runtime or inside one that will not do, or the service's own code panicked. The service is
+    /// dropped.
     pub fn spawn_service(&self, service: impl JanusService) -> Result<ServiceHandle, SpawnError> {
         self.spawn_service_with_options(service, SpawnOptions::default())
     }
@@ -90,14 +92,19 @@ impl JanusSupervisor {
     /// Registers a service with settings of its own and starts it. It is registered when this returns.
     ///
     /// # Errors
-    /// As [`spawn_service`](Self::spawn_service), and an invalid backoff in the options.
+    /// As [`spawn_service`](Self::spawn_service), and for what the options say: a backoff or a combination that is
+    /// invalid, a service to start after that is not there, or that would have to start after this one.
     pub fn spawn_service_with_options(
         &self,
         mut service: impl JanusService,
         options: SpawnOptions,
     ) -> Result<ServiceHandle, SpawnError> {
-        let (policy, name) = caught(|| (service.restart_policy(), service.take_name()))
-            .map_err(|source| SpawnError::Panicked { source })?;
+        let name = caught(|| service.take_name())
+            .map_err(|source| SpawnError::Panicked { name: None, source })?;
+        let policy = caught(|| service.restart_policy()).map_err(|source| {
+            let name = Some(name.to_string());
+            SpawnError::Panicked { name, source }
+        })?;
         match self.register(name, policy, options) {
             Ok((handle, task, runtime)) => {
                 drop(runtime.spawn(drive(task, service)));
@@ -211,7 +218,8 @@ impl JanusSupervisor {
         let shared = self.shared();
         spawn::check_runtime(name, runtime)?;
         if let Some(intensity) = shared.intensity() {
-            spawn::check_intensity(name, intensity)?;
+            let rule = "the period of the supervisor's intensity is zero";
+            spawn::check_intensity(name, intensity, rule)?;
         }
         if shared.starts.as_ref().is_some_and(Starts::is_closed) {
             return Err(spawn::invalid(
@@ -369,7 +377,7 @@ impl JanusSupervisor {
         self.shared().registry.len()
     }
 
-    /// Every registered service, in the order of spawning.
+    /// Every registered service, in the order of spawning; what is inside a group comes behind it, in its order.
     pub async fn lifecycle_snapshots(&self) -> Vec<ServiceLifecycleSnapshot> {
         self.snapshot().services
     }

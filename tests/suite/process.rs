@@ -494,7 +494,7 @@ fn services_are_stopped_and_restarted_by_what_is_typed() {
     fleet.type_line("restart report");
     fleet.line_with("cannot restart service \"report\": it has terminated: cancelled");
     fleet.type_line("restart nobody");
-    fleet.line_with("not understood: \"restart nobody\"");
+    fleet.line_with("there is no service named \"nobody\"");
     fleet.type_line("restart ingest");
     fleet.line_with("service terminated service=\"ingest/reader\"");
     fleet.signal(Signal::TERM);

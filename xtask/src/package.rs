@@ -33,9 +33,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 
     // In a folder that never was: cargo keeps what it once unpacked there, and would build one crate against another's
     // past.
-    let folder = workspace
-        .root
-        .join(format!("target/package-{}", clock::stamp()));
+    let folder = workspace.target.join(format!("package-{}", clock::stamp()));
     // --allow-dirty, so that a change can be checked before it is committed.
     let mut command = workspace.cargo(&["package", "--workspace", "--allow-dirty", "--target-dir"]);
     command.arg(&folder);

@@ -4,7 +4,7 @@ use crate::history::{Told, ms, secs};
 use crate::parser::Exposition;
 use crate::scrape;
 use janus_lifecycle::{EventKind, FailureKind};
-use janus_metrics_otel::{OtelObserver, OtelObserverBuilder, PrometheusExporter};
+use janus_metrics_otel::{OtelObserver, OtelObserverBuilder, PrometheusError, PrometheusExporter};
 use opentelemetry::KeyValue;
 
 fn named(name: &'static str) -> OtelObserverBuilder {
@@ -260,4 +260,34 @@ fn service_that_registers_twice_is_active_once() {
     assert_eq!(active(), Some(1.0));
     feed.stopped(ms(1));
     assert_eq!(active(), Some(0.0));
+}
+
+/// In the text, a histogram has more names than one.
+#[test]
+fn a_metric_of_ones_own_may_not_have_the_name_of_a_sample() {
+    for (own, taken) in [
+        (
+            "janus_supervisor_spawned_total",
+            "janus_supervisor_spawned_total",
+        ),
+        (
+            "janus_supervisor_uptime_seconds",
+            "janus_supervisor_uptime_seconds",
+        ),
+        (
+            "janus_supervisor_uptime_seconds_count",
+            "janus_supervisor_uptime_seconds_count",
+        ),
+    ] {
+        let exporter = PrometheusExporter::new().unwrap();
+        let observer = exporter.observer();
+        Told::new(&[&*observer], 0, "feed").registered().running();
+        let counter = prometheus::IntCounter::new(own, "one's own").unwrap();
+        exporter.registry().register(Box::new(counter)).unwrap();
+        let error = exporter.render().unwrap_err();
+        assert!(
+            matches!(&error, PrometheusError::NameTaken(name) if name == taken),
+            "{own}: {error}"
+        );
+    }
 }

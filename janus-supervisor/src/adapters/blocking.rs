@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// [`notify`](crate::notify) works in it.
 ///
 /// It holds a thread of the pool (512 by default, shared with `tokio::fs`) for as long as it runs. While all are taken
-/// it counts as running, and waits for one.
+/// it counts as running, and waits for one. tokio's paused clock stands still meanwhile: a test that waits for time to
+/// pass beside one waits for ever.
 ///
 /// ```
 /// use janus_supervisor::adapters::BlockingService;
@@ -88,7 +89,7 @@ where
             let (ticket, cancel) = (ticket.clone(), cancel.clone());
             tokio::task::spawn_blocking(move || {
                 // Let go of last, when nothing of the run is left.
-                let Some(_hold) = ticket.begin() else {
+                let Some(_queued) = ticket.take() else {
                     return Ok(());
                 };
                 let (work, span, mut service) = (work, span, service);
@@ -101,7 +102,7 @@ where
             biased;
             end = &mut thread => end,
             () = cancel.cancelled() => {
-                if ticket.take_back() {
+                if ticket.take().is_some() {
                     return Ok(());
                 }
                 thread.await
@@ -119,41 +120,22 @@ where
 
 /// The right to begin, while the pool has no thread free. Whoever comes first has it: the thread, or who takes it back.
 #[derive(Clone)]
-struct Ticket(Arc<Mutex<Place>>);
+struct Ticket(Arc<Mutex<Option<Queued>>>);
 
-enum Place {
-    /// With what keeps the run from counting as over. The thread outlives the run's future if that is dropped.
-    Queued(Option<Hold>),
-    Begun,
-    TakenBack,
+/// What is in the queue, with what keeps the run from counting as over: the thread outlives the run's future if that is
+/// dropped.
+struct Queued {
+    _hold: Option<Hold>,
 }
 
 impl Ticket {
     fn new(hold: Option<Hold>) -> Self {
-        Self(Arc::new(Mutex::new(Place::Queued(hold))))
+        Self(Arc::new(Mutex::new(Some(Queued { _hold: hold }))))
     }
 
-    /// Leaves the queue. `None` if it was not there any more, otherwise what to keep while the work lasts.
-    fn leave(&self, to: Place) -> Option<Option<Hold>> {
-        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *place {
-            Place::Queued(hold) => {
-                let hold = hold.take();
-                *place = to;
-                Some(hold)
-            }
-            Place::Begun | Place::TakenBack => None,
-        }
-    }
-
-    /// For the thread: `None` if it must not begin.
-    fn begin(&self) -> Option<Option<Hold>> {
-        self.leave(Place::Begun)
-    }
-
-    /// Whether there is nothing to wait for, because the thread will not begin any more.
-    fn take_back(&self) -> bool {
-        self.leave(Place::TakenBack).is_some()
+    /// Takes it out of the queue, if it is still there.
+    fn take(&self) -> Option<Queued> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -162,7 +144,7 @@ struct TakeBack<'a>(&'a Ticket);
 
 impl Drop for TakeBack<'_> {
     fn drop(&mut self) {
-        self.0.take_back();
+        drop(self.0.take());
     }
 }
 

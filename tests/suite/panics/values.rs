@@ -229,7 +229,7 @@ async fn a_panic_in_name_or_restart_policy_is_an_error_of_the_spawn() {
         ),
         (
             Some("shy"),
-            "cannot spawn a service: its name() or restart_policy() panicked: I have no policy",
+            r#"cannot spawn service "shy": its name() or restart_policy() panicked: I have no policy"#,
         ),
     ] {
         let refused = scene.supervisor.spawn_service(Shy { name });

@@ -121,6 +121,7 @@ async fn an_intensity_without_a_period() {
     let text = format!(r#"invalid options of "g/h": {rule}"#);
     refused(deep(|inner| inner.intensity(none)), &text).await;
     // The supervisor's own is named with the first that is spawned.
+    let rule = "the period of the supervisor's intensity is zero";
     let scene = scene_with(|config| config.with_intensity(none));
     let text = format!(r#"invalid options of "g": {rule}"#);
     refused_by(&scene, Group::new("g"), &text).await;
@@ -201,9 +202,13 @@ async fn a_child_whose_name_or_policy_panics() {
         }
     }
 
-    for (has_name, text) in [(false, "no name today"), (true, "no policy either")] {
-        let text =
-            format!("cannot spawn a service: its name() or restart_policy() panicked: {text}");
+    for (has_name, path, text) in [
+        (false, "g/h/?", "no name today"),
+        (true, "g/h/named", "no policy either"),
+    ] {
+        let text = format!(
+            r#"cannot spawn service "{path}": its name() or restart_policy() panicked: {text}"#
+        );
         let group = deep(|inner| inner.service(Nameless(has_name)));
         let error = refused(group, &text).await;
         assert!(matches!(error, SpawnError::Panicked { .. }));
