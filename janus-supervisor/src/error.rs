@@ -250,7 +250,7 @@ pub enum SpawnError {
         rule: &'static str,
     },
     /// It is to start after a service that is not registered.
-    #[error("cannot spawn {name:?} after {dependency:?}: there is no service of that name")]
+    #[error("cannot spawn {name:?} after {dependency:?}: {}", no_dependency(.dependency))]
     UnknownDependency {
         /// The name of the service.
         name: String,
@@ -299,6 +299,14 @@ pub enum SpawnError {
         /// What the panic said.
         source: PanicError,
     },
+}
+
+fn no_dependency(name: &str) -> &'static str {
+    if name.contains('/') {
+        "what is inside a group cannot be named, only the group"
+    } else {
+        "there is no service of that name"
+    }
 }
 
 fn shown(name: &Option<String>) -> String {

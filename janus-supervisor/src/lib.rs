@@ -202,5 +202,5 @@ pub use notify::{Notifier, StopReason};
 pub use report::{DrainReport, ShutdownCause, ShutdownReport};
 pub use service::{BoxService, JanusService, ServiceFn, service_fn};
 pub use subscription::Subscription;
-pub use supervisor::{JanusSupervisor, SnapshotNode, SupervisorSnapshot};
+pub use supervisor::{JanusSupervisor, SnapshotNode, SupervisorSnapshot, WeakSupervisor};
 pub use tokio_util::sync::CancellationToken;

@@ -33,15 +33,20 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Says that this run is ready: under [`Readiness::Notify`](crate::Readiness::Notify) the service is running from now
-/// on. Repeating it is harmless.
+/// on. Repeating it is harmless. Outside a run, as in a task that one has spawned, nobody hears it, which is a line at
+/// level debug: see [`current`].
 pub fn ready() {
-    with_current(|cell| cell.say_ready(cell.run()));
+    if with_current(|cell| cell.say_ready(cell.run())).is_none() {
+        tracing::debug!("notify::ready() was called outside a run: nobody hears it");
+    }
 }
 
 /// Says that this run is alive: the [watchdog](crate::SpawnOptions::with_watchdog) begins to wait anew. Costs a look
-/// at the clock, and the service's own lock twice.
+/// at the clock, and the service's own lock twice. Outside a run as [`ready`].
 pub fn heartbeat() {
-    with_current(|cell| cell.say_alive(cell.run()));
+    if with_current(|cell| cell.say_alive(cell.run())).is_none() {
+        tracing::debug!("notify::heartbeat() was called outside a run: nobody hears it");
+    }
 }
 
 /// Says what this run is doing, for people: it is in the snapshots until the next status or the end of the run.

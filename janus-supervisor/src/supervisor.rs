@@ -15,14 +15,15 @@ use crate::{
     RestartPolicy, ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, Subscription,
     SupervisorConfig, SupervisorError, SupervisorMetrics, clock,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::runtime::Handle;
 
 /// Keeps services running. Cheap to clone; all clones are one supervisor.
 ///
 /// Dropping the last clone shuts the services down: each is cancelled, and dropped when its grace is over. Nobody waits
-/// for that; to wait, use [`wait_for_drain`](Self::wait_for_drain). (A service that has a clone itself, to show or to
-/// change the others, keeps all of them alive until something else begins the shutdown.)
+/// for that; to wait, use [`wait_for_drain`](Self::wait_for_drain). A service that has a clone itself keeps all of them
+/// alive until something else begins the shutdown: one that only shows or changes the others can hold a
+/// [`WeakSupervisor`].
 ///
 /// ```
 /// use janus_supervisor::{JanusSupervisor, SupervisorConfig, service_fn};
@@ -44,6 +45,41 @@ use tokio::runtime::Handle;
 #[derive(Debug, Clone)]
 pub struct JanusSupervisor {
     fleet: Arc<Fleet>,
+}
+
+/// A [`JanusSupervisor`] that does not keep its services alive: for a service that shows the others, or changes them.
+///
+/// ```
+/// use janus_supervisor::{JanusSupervisor, SupervisorConfig, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let supervisor = JanusSupervisor::new(SupervisorConfig::default().without_signal_handler());
+/// let others = supervisor.downgrade();
+/// let admin = supervisor.spawn_service(service_fn("admin", move |_cancel| {
+///     let others = others.clone();
+///     async move {
+///         let supervisor = others.upgrade().ok_or("the fleet is gone")?;
+///         println!("{} services", supervisor.service_count().await);
+///         Ok(())
+///     }
+/// }))?;
+/// admin.terminated().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct WeakSupervisor {
+    fleet: Weak<Fleet>,
+}
+
+impl WeakSupervisor {
+    /// The supervisor, unless the last [`JanusSupervisor`] of the fleet was dropped: then the shutdown has begun.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<JanusSupervisor> {
+        let fleet = self.fleet.upgrade()?;
+        Some(JanusSupervisor { fleet })
+    }
 }
 
 /// What is dropped with the last supervisor. The tasks share only what is inside, so they do not keep it alive.
@@ -77,6 +113,13 @@ impl JanusSupervisor {
     #[must_use]
     pub fn with_defaults() -> Self {
         Self::new(SupervisorConfig::default())
+    }
+
+    /// The same supervisor, without keeping its services alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakSupervisor {
+        let fleet = Arc::downgrade(&self.fleet);
+        WeakSupervisor { fleet }
     }
 
     /// Registers a service and starts it. It is registered when this returns.

@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 use crate::{clock, process};
 
 /// How long a program may take for one job.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// The limit first, then Janus, then those it is compared with.
 const CONTENDERS: [&str; 8] = [
@@ -42,7 +42,7 @@ const JOBS: [&str; 17] = [
     "storm current 1000 300",
     "storm multi 1000 300",
     "storm current 10000 30",
-    "storm current 1000000 10",
+    "storm current 1000000 30",
     "panics current 1 20000",
     "panics current 1000 20",
     "reader current 1000 300",

@@ -1,7 +1,8 @@
 //! Who keeps a fleet alive: its supervisors, all of them and nobody else.
 
 use janus_supervisor::{
-    JanusSupervisor, ServiceHandle, ServicePhase, SpawnOptions, TerminationReason,
+    CancellationToken, JanusSupervisor, ServiceHandle, ServicePhase, SpawnOptions,
+    TerminationReason, service_fn,
 };
 use janus_tests::{Recorder, Script, Turn, config, ms, secs, settle};
 use std::sync::Arc;
@@ -113,7 +114,7 @@ async fn a_service_may_hold_a_supervisor_and_let_it_go() {
     let recorder = Arc::new(Recorder::default());
     let supervisor = JanusSupervisor::new(config(&recorder));
     let inner = supervisor.clone();
-    let service = janus_supervisor::service_fn("owner", move |cancel| {
+    let service = service_fn("owner", move |cancel| {
         let inner = inner.clone();
         async move {
             inner.spawn_service(Script::new("child", []))?;
@@ -138,4 +139,32 @@ fn an_unused_supervisor_can_be_dropped_anywhere() {
     supervisor.trigger_shutdown();
     drop(supervisor);
     assert_eq!(recorder.events().len(), 0);
+}
+
+/// Not even one inside a service, which changes the others for as long as they are there.
+#[tokio::test(start_paused = true)]
+async fn a_weak_supervisor_keeps_nothing_alive() {
+    let recorder = Arc::new(Recorder::default());
+    let supervisor = JanusSupervisor::new(config(&recorder));
+    let weak = supervisor.downgrade();
+    let inside = weak.clone();
+    let admin = service_fn("admin", move |cancel: CancellationToken| {
+        let weak = inside.clone();
+        async move {
+            let supervisor = weak.upgrade().ok_or("it is there")?;
+            supervisor.spawn_service(Script::new("another", []))?;
+            drop(supervisor);
+            cancel.cancelled().await;
+            Ok(())
+        }
+    });
+    let admin = supervisor.spawn_service(admin).unwrap();
+    settle().await;
+    let another = weak.upgrade().unwrap().service("another").unwrap();
+    assert_eq!(another.phase(), ServicePhase::Running);
+    assert!(!supervisor.is_shutting_down());
+    drop(supervisor);
+    assert!(weak.upgrade().is_none());
+    assert_eq!(ended(&admin).await, Some(TerminationReason::Cancelled));
+    assert_eq!(ended(&another).await, Some(TerminationReason::Cancelled));
 }

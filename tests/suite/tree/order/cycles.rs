@@ -56,7 +56,7 @@ async fn a_dependency_inside_a_group_is_refused() {
     let scene = Scene::new();
     scene.spawn(Group::new("g").service(steady("inside")));
     settle().await;
-    let text = r#"cannot spawn "api" after "g/inside": there is no service of that name"#;
+    let text = r#"cannot spawn "api" after "g/inside": what is inside a group cannot be named, only the group"#;
     refuses(&scene, "api", &["g/inside"], text).await;
 }
 
