@@ -37,7 +37,7 @@ pub struct BackoffConfig {
     /// The delays after it stay what they are. Default: none.
     pub initial_delay: Option<Duration>,
     /// How long the breaker, once open, waits before it lets one run try: half-open. If that fails, it waits anew; once
-    /// a run has lasted `cooldown_period`, it closes. Default: none, an open breaker is the end.
+    /// a run has been up for `cooldown_period`, it closes. Default: none, an open breaker is the end.
     pub half_open_after: Option<Duration>,
 }
 
@@ -67,7 +67,7 @@ impl BackoffConfig {
         }
     }
 
-    /// Sets how long a run must last to clear what came before it.
+    /// Sets how long a run must be up to clear what came before it.
     #[must_use]
     pub const fn with_cooldown(mut self, period: Duration) -> Self {
         self.cooldown_period = period;

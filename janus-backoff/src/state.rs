@@ -64,7 +64,8 @@ impl BackoffState {
         }
     }
 
-    /// A run has begun: the cooldown counts from here.
+    /// A run is up: the cooldown counts from here. Whoever does not tell a beginning from being ready calls it when a run
+    /// begins.
     #[inline]
     pub const fn record_start(&mut self, now: Instant) {
         self.run_started = Some(now);
@@ -210,8 +211,9 @@ impl BackoffState {
         let low = config.floor(high);
         // Only decorrelated jitter goes beyond.
         let delay = uniform(low, high, self.random.next()).min(ceiling);
-        // An initial delay of zero must not hold all later ones down.
-        self.previous = delay.max(config.base_delay);
+        // An initial delay has nothing to do with all later ones.
+        let is_initial = self.attempt == 1 && config.initial_delay.is_some();
+        self.previous = if is_initial { config.base_delay } else { delay };
         delay
     }
 }

@@ -320,6 +320,23 @@ mod seed {
         assert!(drawn.iter().all(|delay| (100 * MS..=S).contains(delay)));
     }
 
+    /// It is what comes instead of the first, and not what the second grows from.
+    #[test]
+    fn a_long_initial_delay_does_not_bring_decorrelated_delays_together() {
+        let config = bare(100 * MS, MIN)
+            .with_jitter(Jitter::Decorrelated)
+            .with_initial_delay(5 * S);
+        let mut second: Vec<_> = (0..1_000).map(|seed| delays(&config, seed, 2)[1]).collect();
+        second.sort_unstable();
+        second.dedup();
+        assert!(second.len() > 900, "{}", second.len());
+        assert!(
+            second
+                .iter()
+                .all(|delay| (100 * MS..=300 * MS).contains(delay))
+        );
+    }
+
     /// Behaviour B15: services that failed together do not come back together.
     #[test]
     fn two_seeds_are_two_schedules() {

@@ -71,7 +71,7 @@ pub enum EventKind {
     },
     /// The delay is over, the next run is about to begin: `Starting`. The first event of the new run.
     Restarting,
-    /// A run has lasted the cooldown period: earlier failures no longer count.
+    /// A run has been up for the cooldown period: earlier failures no longer count.
     Recovered,
     /// Somebody wants the service to run anew: earlier failures no longer count, as after systemd's `reset-failed`.
     Reset,

@@ -16,7 +16,7 @@ pub struct ServiceLifecycleSnapshot {
     pub phase: ServicePhase,
     /// How many runs have begun or are about to: 1 from the registration on.
     pub start_count: u32,
-    /// Consecutive failures; back to 0 after a clean exit, and once a run has lasted the cooldown period.
+    /// Consecutive failures; back to 0 after a clean exit, and once a run has been up for the cooldown period.
     pub attempt: u32,
     /// Failures since the registration.
     pub total_failures: u32,

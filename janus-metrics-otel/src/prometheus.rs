@@ -157,7 +157,8 @@ impl PrometheusExporter {
     /// Everything as Prometheus text, format version 0.0.4.
     ///
     /// # Errors
-    /// [`PrometheusError::NameTaken`] if a metric of your own has the name of one of the supervisor's.
+    /// [`PrometheusError::NameTaken`] if a metric of your own has the name of one of the supervisor's, or of a sample of
+    /// one.
     /// [`PrometheusError::Encode`] if the encoder refuses a metric.
     pub fn render(&self) -> Result<String, PrometheusError> {
         let mut families = self.registry.gather();

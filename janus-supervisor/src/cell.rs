@@ -433,6 +433,8 @@ impl ServiceCell {
 
     /// Asks the service to stop. Repeating it is harmless.
     pub(crate) fn request_stop(&self) {
+        // A stop wins over a restart that was asked for before it. (So does a shutdown: nothing begins anew any more.)
+        self.over.fetch_and(!WANTED, Ordering::SeqCst);
         self.request(STOP);
     }
 
@@ -538,6 +540,11 @@ impl ServiceCell {
     /// Notes that somebody wants it to begin anew. Its task sees to that, unless it is over by now.
     pub(crate) fn want_anew(&self) {
         self.over.fetch_or(WANTED, Ordering::SeqCst);
+    }
+
+    /// Whether somebody still does.
+    pub(crate) fn is_wanted_anew(&self) -> bool {
+        self.over.load(Ordering::SeqCst) & WANTED != 0
     }
 
     /// Notes that its runtime has ended it, unless somebody had asked for its end. Returns whether nobody had.

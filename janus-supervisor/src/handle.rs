@@ -116,7 +116,9 @@ impl ServiceHandle {
             cell.want_anew();
             // No longer than it takes its task to put the value aside.
             cell.finished().await;
-            revive(&self.shared, &cell);
+            if cell.is_wanted_anew() {
+                revive(&self.shared, &cell);
+            }
             let newest = self.cell();
             if !Arc::ptr_eq(&newest, &cell) {
                 (cell, runs) = (newest, 0);

@@ -47,7 +47,7 @@
 //! | an error that says "cancelled", and nobody cancelled | a failure like any other | the same | the same |
 //! | its grace is over          | dropped: aborted         | the same                | the same                |
 //!
-//! A clean exit is not a failure: it is counted nowhere, and sets the delay back to the base. When a run has lasted
+//! A clean exit is not a failure: it is counted nowhere, and sets the delay back to the base. When a run has been up for
 //! [`cooldown_period`](BackoffConfig::cooldown_period), earlier failures are forgotten then and there, while it is up.
 //!
 //! # Groups

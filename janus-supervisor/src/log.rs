@@ -141,11 +141,8 @@ pub(crate) fn shutting_down(cause: ShutdownCause, failure: Option<&GroupError>) 
     });
 }
 
-/// Logs what came of a shutdown, and who is left.
+/// Logs what came of a shutdown.
 pub(crate) fn shut_down(report: &ShutdownReport) {
-    for service in &report.drain.stuck {
-        stuck(service);
-    }
     logged(|| {
         if report.exit_code() == 0 {
             tracing::info!(%report, "supervisor shut down");

@@ -29,6 +29,7 @@
 
 use crate::cell::ServiceCell;
 use crate::driver::current::with_current;
+use crate::driver::logged;
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ use std::sync::Arc;
 /// level debug: see [`current`].
 pub fn ready() {
     if with_current(|cell| cell.say_ready(cell.run())).is_none() {
-        tracing::debug!("notify::ready() was called outside a run: nobody hears it");
+        logged(|| tracing::debug!("notify::ready() was called outside a run: nobody hears it"));
     }
 }
 
@@ -45,7 +46,7 @@ pub fn ready() {
 /// at the clock, and the service's own lock twice. Outside a run as [`ready`].
 pub fn heartbeat() {
     if with_current(|cell| cell.say_alive(cell.run())).is_none() {
-        tracing::debug!("notify::heartbeat() was called outside a run: nobody hears it");
+        logged(|| tracing::debug!("notify::heartbeat() was called outside a run: nobody hears it"));
     }
 }
 

@@ -13,7 +13,8 @@ pub(crate) struct RootGroup {
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) intensity: Option<Intensity>,
     counts: Mutex<(Remaining<GroupError>, SlidingWindow)>,
-    failure: OnceLock<GroupError>,
+    gave_up: OnceLock<GroupError>,
+    lost: OnceLock<GroupError>,
 }
 
 impl RootGroup {
@@ -25,7 +26,8 @@ impl RootGroup {
             auto_shutdown,
             intensity,
             counts: Mutex::new(counts),
-            failure: OnceLock::new(),
+            gave_up: OnceLock::new(),
+            lost: OnceLock::new(),
         })
     }
 
@@ -48,7 +50,7 @@ impl RootGroup {
         }
         Some(match remaining.lost() {
             Some(lost) => {
-                self.failure.get_or_init(|| lost.clone());
+                self.lost.get_or_init(|| lost.clone());
                 ShutdownCause::WorkFailed
             }
             None => ShutdownCause::WorkDone,
@@ -66,14 +68,19 @@ impl RootGroup {
         };
         let exceeded = intensity.is_exceeded_by(&mut self.counts().1, now);
         if exceeded {
-            self.failure.get_or_init(|| because(intensity));
+            self.gave_up.get_or_init(|| because(intensity));
         }
         exceeded
     }
 
-    /// Why the supervisor gave up, or its work failed.
-    pub(crate) fn failure(&self) -> Option<&GroupError> {
-        self.failure.get()
+    /// Why the supervisor gave up, if it did.
+    pub(crate) fn gave_up(&self) -> Option<&GroupError> {
+        self.gave_up.get()
+    }
+
+    /// Why its work failed, if it did.
+    pub(crate) fn lost(&self) -> Option<&GroupError> {
+        self.lost.get()
     }
 
     fn counts(&self) -> MutexGuard<'_, (Remaining<GroupError>, SlidingWindow)> {

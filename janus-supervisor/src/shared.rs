@@ -70,6 +70,8 @@ pub(crate) struct Shared {
     /// How services have ended since the shutdown began: those by themselves, and those that were dropped.
     ends: Mutex<Ends>,
     began: OnceLock<Began>,
+    /// The log has been told that it began.
+    is_announced: AtomicBool,
     /// Its services were asked to stop, those that are not held up by others.
     asked: AtomicBool,
     /// How many wait for a change in some service, and what tells them.
@@ -131,6 +133,7 @@ impl Shared {
             abort_timeout: config.abort_timeout,
             drained: OnceLock::new(),
             is_reporting: AtomicBool::new(false),
+            is_announced: AtomicBool::new(false),
             default_backoff_check: config.default_backoff.validate(),
             default_backoff: Arc::new(config.default_backoff),
             observers: config.observers,
@@ -273,13 +276,10 @@ impl Shared {
     /// first cause counts; repeating it is harmless.
     pub(crate) fn begin_shutdown(&self, cause: ShutdownCause) {
         let at = clock::now();
-        let mut is_first = false;
-        self.began.get_or_init(|| {
-            is_first = true;
-            Began { at, cause }
-        });
+        let cause = self.began.get_or_init(|| Began { at, cause }).cause;
         // Nobody wants to hear of a supervisor that was dropped when its work was over.
-        if is_first && (cause != ShutdownCause::Dropped || !self.is_empty()) {
+        let matters = cause != ShutdownCause::Dropped || !self.is_empty();
+        if !self.is_announced.swap(true, Relaxed) && matters {
             log::shutting_down(cause, self.failure(cause));
         }
         cancel(&self.root);
@@ -306,10 +306,10 @@ impl Shared {
 
     /// What has failed, if that was the cause of the shutdown.
     pub(crate) fn failure(&self, cause: ShutdownCause) -> Option<&GroupError> {
+        let group = self.root_group.as_ref()?;
         match cause {
-            ShutdownCause::GaveUp | ShutdownCause::WorkFailed => {
-                self.root_group.as_ref()?.failure()
-            }
+            ShutdownCause::GaveUp => group.gave_up(),
+            ShutdownCause::WorkFailed => group.lost(),
             _ => None,
         }
     }

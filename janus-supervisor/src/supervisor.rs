@@ -11,7 +11,7 @@ use crate::shared::{Member, Shared};
 use crate::spawn::{self, Enrolled, Spec};
 use crate::starts::Starts;
 use crate::{
-    CancellationToken, Group, GroupHandle, JanusService, MetricsSnapshot, RemoveError,
+    CancellationToken, Group, GroupHandle, JanusService, MetricsSnapshot, PanicError, RemoveError,
     RestartPolicy, ServiceHandle, ServiceLifecycleSnapshot, SpawnError, SpawnOptions, Subscription,
     SupervisorConfig, SupervisorError, SupervisorMetrics, clock,
 };
@@ -74,12 +74,19 @@ pub struct WeakSupervisor {
 }
 
 impl WeakSupervisor {
-    /// The supervisor, unless the last [`JanusSupervisor`] of the fleet was dropped: then the shutdown has begun.
+    /// The supervisor, unless the last [`JanusSupervisor`] of the fleet was dropped: then the shutdown begins.
     #[must_use]
     pub fn upgrade(&self) -> Option<JanusSupervisor> {
         let fleet = self.fleet.upgrade()?;
         Some(JanusSupervisor { fleet })
     }
+}
+
+/// The error of a service that cannot even be asked for its name and policy.
+#[cold]
+fn panicked(service: &impl JanusService, source: PanicError) -> SpawnError {
+    let name = caught(|| service.name().to_owned()).ok();
+    SpawnError::Panicked { name, source }
 }
 
 /// What is dropped with the last supervisor. The tasks share only what is inside, so they do not keep it alive.
@@ -142,12 +149,8 @@ impl JanusSupervisor {
         mut service: impl JanusService,
         options: SpawnOptions,
     ) -> Result<ServiceHandle, SpawnError> {
-        let name = caught(|| service.take_name())
-            .map_err(|source| SpawnError::Panicked { name: None, source })?;
-        let policy = caught(|| service.restart_policy()).map_err(|source| {
-            let name = Some(name.to_string());
-            SpawnError::Panicked { name, source }
-        })?;
+        let (policy, name) = caught(|| (service.restart_policy(), service.take_name()))
+            .map_err(|source| panicked(&service, source))?;
         match self.register(name, policy, options) {
             Ok((handle, task, runtime)) => {
                 drop(runtime.spawn(drive(task, service)));
@@ -368,6 +371,8 @@ impl JanusSupervisor {
             .ensure_signals()
             .map_err(|source| SupervisorError::SignalHandler { source })?;
         shared.root.cancelled().await;
+        // Whoever cancelled the token may have left this to us.
+        shared.begin_shutdown(ShutdownCause::Requested);
         let cause = shared.began(clock::now()).cause;
         let report = shared.report(cause, drain(shared).await);
         match shared.failure(cause) {

@@ -144,8 +144,10 @@ async fn a_shutdown_is_told_of_from_its_beginning_to_its_end() {
 
     let supervisor = JanusSupervisor::new(settings());
     supervisor.spawn_service(api()).unwrap();
-    supervisor.cancel_token().cancel();
-    supervisor.wait_for_drain().await;
+    let run = supervisor.run_until_shutdown();
+    tokio::join!(async { run.await.unwrap() }, async {
+        supervisor.cancel_token().cancel();
+    });
     let read = lines.take();
     assert_eq!(read.first().unwrap(), "INFO  shutting down cause=requested");
     let end = "INFO  supervisor shut down report=shutdown (requested): 1 drained in 0ms";

@@ -6,9 +6,12 @@ use crate::log;
 use crate::report::{DrainReport, ShutdownCause};
 use crate::shared::{Began, Shared};
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 /// Waits until no service is left. Once a shutdown has begun, it has two bounds: at `shutdown_timeout` what is left is
 /// dropped, and `abort_timeout` later it returns, whatever is left then.
@@ -28,17 +31,15 @@ pub(crate) async fn drain(shared: &Shared) -> DrainReport {
     // Whoever cancelled the token may have left this to us.
     shared.begin_shutdown(ShutdownCause::Requested);
     let began = shared.began(clock::now());
-    // Whoever waits on a thread without a runtime has no timer. The relays have, and keep the same bounds.
-    let has_timer = Handle::try_current().is_ok();
     tokio::select! {
         biased;
         () = shared.empty() => {}
-        () = shared.abort.cancelled(), if has_timer => gone(shared).await,
-        () = bound(shared, began.at.checked_add(shared.shutdown_timeout)), if has_timer => {
+        report = over(shared) => return report,
+        () = shared.abort.cancelled() => gone(shared).await,
+        () = bound(shared, began.at.checked_add(shared.shutdown_timeout)) => {
             shared.abort_all();
             gone(shared).await;
         }
-        _ = over(shared), if !has_timer => {}
     }
     // Every caller gets the same answer, also one that comes later, and none before it is in the log.
     if shared.is_reporting.swap(true, Ordering::AcqRel) {
@@ -98,8 +99,11 @@ async fn over(shared: &Shared) -> DrainReport {
     }
 }
 
-/// Waits until then, also while a run blocks the thread that looks at the timers.
+/// Waits until then, also while a run blocks the thread that looks at the timers, and on a thread that has no runtime.
 async fn bound(shared: &Shared, at: Option<Instant>) {
+    let has_timer = Handle::try_current().is_ok();
+    let alarm = at.filter(|_| !has_timer);
+    let _alarm = alarm.and_then(|at| alarm_at(at, Arc::clone(&shared.late)));
     loop {
         // Made before the look, so that nobody tells between the look and the wait.
         let late = shared.late.notified();
@@ -108,10 +112,24 @@ async fn bound(shared: &Shared, at: Option<Instant>) {
         }
         tokio::select! {
             biased;
-            () = sleep_until(at) => return,
+            () = sleep_until(at), if has_timer => return,
             () = late => {}
         }
     }
+}
+
+/// Has a thread tell `late` then, unless what this returns is dropped before.
+fn alarm_at(at: Instant, late: Arc<Notify>) -> Option<mpsc::Sender<Infallible>> {
+    let (alarm, dropped) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("janus-alarm".to_owned());
+    let thread = thread.spawn(move || {
+        let left = at.saturating_duration_since(clock::now());
+        if dropped.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
+            logged(|| late.notify_waiters());
+        }
+    });
+    // Where no thread is to be had, the relays still keep the same bounds.
+    thread.is_ok().then_some(alarm)
 }
 
 fn report(shared: &Shared, began: &Began, now: Instant) -> DrainReport {
@@ -145,7 +163,9 @@ fn stuck(shared: &Shared) -> Vec<String> {
     let stuck = stuck.filter(|cell| !cell.is_finished());
     let names = without_groups(stuck.map(|cell| cell.name.to_string()).collect());
     for cell in names.iter().filter_map(|name| shared.registry.get(name)) {
-        cell.set_stuck(true);
+        if cell.set_stuck(true) {
+            log::stuck(&cell.name);
+        }
     }
     names
 }

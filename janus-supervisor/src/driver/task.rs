@@ -470,6 +470,9 @@ impl Task {
                 Call::Wish => self.hear_wishes(now),
                 Call::News => self.tell_news(now),
                 Call::Look => {
+                    // A crash loop may be in no other state between its turns than before a first poll: whoever waits for
+                    // the end of one must get to see what comes after it.
+                    self.rare().turns.spend();
                     self.tell_up();
                     self.shared.tell_changed(&self.cell);
                     Next::Wait

@@ -68,7 +68,7 @@ pub enum GroupEnd {
     Stopped,
     /// Its work is done: [`AutoShutdown`].
     Done,
-    /// The same, but this child has failed for good, and it mattered. Of several, it is the last that did.
+    /// The same, but this child has failed for good, and it mattered. Of several, it is the first that did.
     DoneWithFailure(usize),
     /// This child was to be restarted once more than the [`Intensity`] tolerates.
     IntensityExceeded(usize),

@@ -59,7 +59,7 @@ pub struct Checks {
     serde(rename_all = "snake_case")
 )]
 pub enum Readiness {
-    /// As soon as it has begun.
+    /// As soon as it has been polled once.
     #[default]
     Immediate,
     /// When it says so: [`notify::ready`](crate::notify::ready).

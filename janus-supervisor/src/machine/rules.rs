@@ -203,7 +203,8 @@ impl<C> Remaining<C> {
         self.significant -= usize::from(significant);
         let matters = significant || self.rule == AutoShutdown::AllTerminated;
         if matters && end == ChildEnd::Failed {
-            self.lost = Some(child());
+            // Not the last: what that would displace is dropped here, under a lock, and may hold an error of the user's.
+            self.lost.get_or_insert_with(child);
         }
         let by_itself = end != ChildEnd::Stopped;
         match self.rule {
@@ -214,7 +215,8 @@ impl<C> Remaining<C> {
         }
     }
 
-    /// The last child that has failed for good, of those that matter: the significant ones, or under `AllTerminated` all.
+    /// The first child that has failed for good, of those that matter: the significant ones, or under `AllTerminated`
+    /// all.
     pub(crate) const fn lost(&self) -> Option<&C> {
         self.lost.as_ref()
     }

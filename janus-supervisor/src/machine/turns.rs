@@ -43,6 +43,12 @@ impl Turns {
         self.spent = 0;
     }
 
+    /// No other run follows in this turn.
+    #[inline]
+    pub(crate) const fn spend(&mut self) {
+        self.spent = self.length;
+    }
+
     /// Whether another run may follow in this turn. If not, the turn is over.
     #[inline]
     pub(crate) fn goes_on(&mut self, now: Instant) -> bool {

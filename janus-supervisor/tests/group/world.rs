@@ -86,7 +86,7 @@ pub(crate) struct World {
     pub(crate) restart: Option<Restart>,
     /// How many restarts there have been, for each of which somebody has failed.
     counted: u32,
-    /// The last child that has failed for good, of those that matter.
+    /// The first child that has failed for good, of those that matter.
     lost: Option<usize>,
     /// Why it has to end.
     pub(crate) ending: Option<GroupEnd>,
@@ -353,7 +353,7 @@ impl World {
         };
         let matters = rules.significant || plan.auto_shutdown == AutoShutdown::AllTerminated;
         if failed && matters {
-            self.lost = Some(child);
+            self.lost.get_or_insert(child);
         }
         let is_first_start = stand == Stand::Starting && !been_ready;
         let is_needed = plan.strategy != Strategy::OneForOne && !rules.temporary;

@@ -2,8 +2,8 @@
 
 use super::{slow_starter, supervisor};
 use janus_supervisor::{
-    EventKind, Group, JanusSupervisor, Readiness, RestartError, RestartPolicy, ServiceHandle,
-    ServicePhase, SpawnOptions, Strategy, TerminationReason, notify, service_fn,
+    BackoffConfig, EventKind, Group, JanusSupervisor, Readiness, RestartError, RestartPolicy,
+    ServiceHandle, ServicePhase, SpawnOptions, Strategy, TerminationReason, notify, service_fn,
 };
 use janus_tests::{Recorder, Script, Story, Turn, backoff, ms, secs, settle, within_an_hour};
 use tokio::time::Instant;
@@ -410,6 +410,36 @@ async fn a_restart_is_answered_by_the_run_that_it_began() {
                 "{policy} {end:?}"
             );
         }
+    }
+}
+
+/// Between its turns, such a loop is always about to be polled.
+#[tokio::test(start_paused = true)]
+async fn a_restart_in_a_crash_loop_without_a_delay_is_answered() {
+    let (supervisor, ..) = supervisor();
+    let none = BackoffConfig::new(ms(0), ms(0)).without_circuit_breaker();
+    let options = SpawnOptions::with_backoff(none);
+    let it = Script::new("it", [Turn::Fail("x")]);
+    let it = supervisor.spawn_service_with_options(it, options).unwrap();
+    // Not by time, which stands still while there is anything to do.
+    let turns = || async {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    turns().await;
+    for _ in 0..10 {
+        let error = tokio::select! {
+            biased;
+            answer = it.restart() => answer.unwrap_err(),
+            () = turns() => panic!("no answer"),
+        };
+        assert!(matches!(error, RestartError::Failed { .. }), "{error}");
+    }
+    tokio::select! {
+        biased;
+        _ = it.stop() => {}
+        () = turns() => panic!("no end"),
     }
 }
 

@@ -301,6 +301,36 @@ async fn a_restart_that_nobody_waits_for_stands_also_when_it_was_asked_for_on_th
     assert_eq!(it.snapshot().start_count, 1, "in another life");
 }
 
+/// DESIGN 5: a stop wins, whoever asked first.
+#[tokio::test(start_paused = true)]
+async fn a_stop_on_the_last_lines_takes_back_the_restart_before_it() {
+    for is_stopped_last in [true, false] {
+        let supervisor = with_end(|supervisor| {
+            let supervisor = supervisor.clone();
+            Box::new(move || {
+                let it = supervisor.service("it").unwrap();
+                if !is_stopped_last {
+                    it.request_stop();
+                }
+                assert!(it.restart().now_or_never().is_none());
+                if is_stopped_last {
+                    it.request_stop();
+                }
+            })
+        });
+        let it = supervisor.spawn_service_with_options(mended("it"), fragile());
+        let it = it.unwrap();
+        within_an_hour(it.terminated()).await;
+        tokio::time::sleep(ms(1_000)).await;
+        let expected = if is_stopped_last {
+            ServicePhase::Terminated
+        } else {
+            ServicePhase::Running
+        };
+        assert_eq!(it.phase(), expected);
+    }
+}
+
 /// F76: better terminated, with all that is known of it, than lost at once.
 #[test]
 fn one_whose_runtime_has_gone_away_stays_as_it_was() {
@@ -327,7 +357,7 @@ fn one_whose_runtime_has_gone_away_stays_as_it_was() {
     assert_eq!(recorder.events().len(), told);
 }
 
-/// Both wait for the same end, and the restart comes first: the next life is removed, too.
+/// Both wait for the same end, and the restart comes first: a removal is a stop, and takes it back.
 #[tokio::test(start_paused = true)]
 async fn a_removal_is_not_lost_to_a_restart() {
     type Asked = Mutex<Option<futures_util::future::BoxFuture<'static, bool>>>;
@@ -349,11 +379,7 @@ async fn a_removal_is_not_lost_to_a_restart() {
     within_an_hour(it.unwrap().terminated()).await;
     let mut restart = asked.0.lock().unwrap().take().unwrap();
     let remove = asked.1.lock().unwrap().take().unwrap();
-    assert_eq!(
-        (&mut restart).now_or_never(),
-        Some(true),
-        "its task has seen to it"
-    );
+    assert_eq!((&mut restart).now_or_never(), Some(false), "a stop wins");
     assert!(within_an_hour(remove).await);
     assert!(supervisor.service("it").is_none());
     assert_eq!(supervisor.metrics().snapshot().active_services, 0);

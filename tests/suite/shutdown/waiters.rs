@@ -1,10 +1,10 @@
 //! Who waits for the shutdown: any number of times, before and after, and without holding it up by going away.
 
 use janus_supervisor::{
-    DrainReport, JanusSupervisor, ServicePhase, ShutdownCause, TerminationReason,
+    DrainReport, JanusSupervisor, ServicePhase, ShutdownCause, TerminationReason, service_fn,
 };
-use janus_tests::{Recorder, Script, Turn, config, ms, secs, settle};
-use std::sync::Arc;
+use janus_tests::{Recorder, Script, Turn, config, ms, secs, settle, within_a_minute};
+use std::sync::{Arc, Mutex, mpsc};
 
 /// A supervisor of one polite service, one slow, one stubborn, and 10 s.
 fn fleet(recorder: &Arc<Recorder>) -> JanusSupervisor {
@@ -228,27 +228,55 @@ async fn an_empty_supervisor_runs_until_its_shutdown() {
     assert_eq!(run.await.unwrap().unwrap().drain, DrainReport::default());
 }
 
-/// It has no timer, and needs none: others keep the bounds.
+/// It has no timer of its own, and the bounds hold all the same, also where nobody else is left who has one: the only
+/// thread is blocked.
 #[test]
 fn a_thread_without_a_runtime_can_wait() {
-    let recorder = Arc::new(Recorder::default());
-    let runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
-    let settings = config(&recorder).with_shutdown_timeout(ms(10));
-    let supervisor = JanusSupervisor::new(settings);
-    for script in [
-        Script::new("polite", []),
-        Script::new("stubborn", [Turn::Hang]),
-    ] {
-        let _inside = runtime.enter();
-        supervisor.spawn_service(script).unwrap();
-    }
-    let stubborn = supervisor.service("stubborn").unwrap();
-    futures_executor::block_on(async {
-        assert!(stubborn.wait_ready().await);
-        supervisor.trigger_shutdown();
-        let report = supervisor.run_until_shutdown().await.unwrap();
-        assert_eq!(report.drain.aborted, ["stubborn"]);
-        assert_eq!(supervisor.wait_for_drain().await, report.drain);
+    within_a_minute(|| {
+        for is_blocked in [false, true] {
+            let recorder = Arc::new(Recorder::default());
+            let runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
+            let settings = config(&recorder).with_shutdown_timeout(ms(10));
+            let supervisor = JanusSupervisor::new(settings.with_abort_timeout(ms(10)));
+            let inside = runtime.enter();
+            for script in [
+                Script::new("polite", []),
+                Script::new("stubborn", [Turn::Hang]),
+            ] {
+                supervisor.spawn_service(script).unwrap();
+            }
+            let (begun, begins) = mpsc::channel();
+            let (let_go, go) = mpsc::channel();
+            let blocks = Mutex::new(Some((begun, go)));
+            if is_blocked {
+                let blocks = service_fn("blocks", move |_cancel| {
+                    let held = blocks.lock().map_or(None, |mut held| held.take());
+                    async move {
+                        if let Some((begun, go)) = held {
+                            begun.send(())?;
+                            go.recv()?;
+                        }
+                        Ok(())
+                    }
+                });
+                supervisor.spawn_service(blocks).unwrap();
+                begins.recv().unwrap();
+            }
+            drop(inside);
+            futures_executor::block_on(async {
+                let stubborn = supervisor.service("stubborn").unwrap();
+                assert!(is_blocked || stubborn.wait_ready().await);
+                supervisor.trigger_shutdown();
+                let drain = supervisor.wait_for_drain().await;
+                if is_blocked {
+                    assert!(drain.stuck.contains(&"blocks".to_owned()), "{drain}");
+                } else {
+                    assert_eq!(drain.aborted, ["stubborn"]);
+                }
+                assert_eq!(supervisor.wait_for_drain().await, drain);
+            });
+            drop(let_go);
+        }
     });
 }
