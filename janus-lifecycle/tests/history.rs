@@ -241,9 +241,9 @@ fn the_wait_for_a_retry_does_not_grow_when_the_clock_goes_backwards() {
     assert_eq!(feed.snapshot(t0 - 50 * S).next_retry_secs, Some(5.0));
 }
 
-/// Where there is not even a century left.
+/// Where there is not even a century left, it is as late as can be, and no hot loop before the last moment.
 #[test]
-fn a_retry_at_the_very_end_of_time_is_at_once() {
+fn a_retry_near_the_end_of_time_is_as_far_away_as_there_is_time() {
     let mut last = t0();
     let mut step = Duration::MAX;
     while !step.is_zero() {
@@ -253,6 +253,9 @@ fn a_retry_at_the_very_end_of_time_is_at_once() {
         }
     }
     assert_eq!(Retry::after(last, S, 1).at, last);
+    let (day, year) = (86_400 * S, 365 * 86_400 * S);
+    let near = last - year;
+    assert!(Retry::after(near, 2 * year, 1).at > near + 100 * day);
 }
 
 #[test]
