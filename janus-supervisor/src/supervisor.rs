@@ -371,10 +371,10 @@ impl JanusSupervisor {
             .ensure_signals()
             .map_err(|source| SupervisorError::SignalHandler { source })?;
         shared.root.cancelled().await;
-        // Whoever cancelled the token may have left this to us.
-        shared.begin_shutdown(ShutdownCause::Requested);
+        // First: it begins the shutdown, if whoever cancelled the token has left that to others.
+        let drain = drain(shared).await;
         let cause = shared.began(clock::now()).cause;
-        let report = shared.report(cause, drain(shared).await);
+        let report = shared.report(cause, drain);
         match shared.failure(cause) {
             Some(source) if cause == ShutdownCause::GaveUp => Err(SupervisorError::GaveUp {
                 source: source.clone(),
